@@ -1,0 +1,7 @@
+"""`python -m sense`."""
+
+import sys
+
+from sense.cli import main
+
+sys.exit(main())

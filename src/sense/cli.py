@@ -1,0 +1,327 @@
+"""The command line: `sense STAGE`, `sense run RECIPE`, `sense model`. Only here are errors shown.
+
+A stage's flags are made from the fields of its `Config`. Exit codes: 0 done, 1 done but short of what was
+asked for, 2 cannot be done as asked, 130 stopped by the user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import errno
+import importlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from sense import __version__, recipe
+from sense.errors import ConfigError, SenseError, nearest
+from sense.progress import say
+from sense.rundir import RunDir
+from sense.stage import StageConfig
+
+# One line on each stage, in the order of the data; the modules themselves are not loaded to show them.
+STAGE_LINES = {
+    "synthesize": "a strong model writes databases, questions and SQL",
+    "filter": "run what it wrote, keep what works and is new: training data",
+    "sft": "fine-tune an open model on questions with their SQL",
+    "sample": "a small model writes several SQL queries for each question",
+    "label": "execute them: right, wrong or error",
+    "pairs": "pair a right query with a wrong one",
+    "dpo": "train the model to prefer the right one of each pair",
+    "predict": "answer a data set's questions with a model",
+    "score": "official execution accuracy of the answers",
+    "report": "one page with results, curves and errors",
+}
+OTHER_LINES = {
+    "run": "run a recipe: a chain of stages; what is up to date is not done again",
+    "model": "download a model by its name, or list the known ones",
+}
+# Where a package comes from that a plain install leaves out.
+EXTRAS = dict.fromkeys(("torch", "transformers", "peft", "accelerate", "safetensors", "gguf"), "train") | {
+    "matplotlib": "report"
+}
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NO_ROOM_PHRASES = ("No space left on device", "database or disk is full")  # as C and Rust libraries report it
+PLAIN_TYPES: dict[object, str] = {int: "INT", float: "FLOAT", Path: "PATH"}
+EXIT_SHORT, EXIT_REFUSED, EXIT_STOPPED, EXIT_PIPE = 1, 2, 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else tokenizers warns in every worker process
+    try:
+        code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except SenseError as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        say("sense: stopped; the same command goes on from here")
+        return EXIT_STOPPED
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit, and would complain of the closed pipe there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        return _refuse(
+            f"package {error.name!r} is not installed; install it with: pip install 'sense-sql[{extra}]'"
+        )
+    except Exception as error:
+        if getattr(error, "errno", None) in NO_ROOM or any(
+            phrase in str(error) for phrase in NO_ROOM_PHRASES
+        ):
+            return _refuse(
+                f"no room left on the disk ({error}); free some, and the same command goes on from here"
+            )
+        if isinstance(error, OSError):
+            return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        raise
+    return code
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        _show(_help())
+        return 0
+    command, rest = argv[0], argv[1:]
+    if command in ("--version", "-V"):
+        _show(f"sense {__version__}")
+        return 0
+    if command == "run":
+        return _run_recipe(rest)
+    if command == "model":
+        return _model(rest)
+    if command in recipe.STAGES:
+        return _run_stage(command, rest)
+    commands = [*recipe.STAGES, *OTHER_LINES]
+    raise ConfigError(f"unknown command {command!r}; {nearest(command, commands)}")
+
+
+def _help() -> str:
+    def table(lines: Mapping[str, str]) -> str:
+        return "\n".join(f"  {name:<11} {line}" for name, line in lines.items())
+
+    return f"""\
+Sense turns weak and strong language models into your own text-to-SQL model.
+
+usage: sense COMMAND ...
+
+The stages, in the order the data flows; each reads files and fills one folder (--out):
+{table(STAGE_LINES)}
+
+All at once, and models:
+{table(OTHER_LINES)}
+
+`sense COMMAND --help` shows a command's settings; `sense run recipes/demo.yaml` is a good start.
+A command that was stopped goes on when it is given again. Exit codes: 0 done; 1 done, but something fell
+short; 2 cannot be done as asked; 130 stopped by you."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises in place of printing a screenful, and names the nearest flag."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{self.prog}: {message}")
+
+    def parse_strictly(self, argv: Sequence[str]) -> dict[str, Any]:
+        values, unknown = self.parse_known_args(argv)
+        if unknown:
+            known = [
+                flag for action in self._actions for flag in action.option_strings if flag.startswith("--")
+            ]
+            close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"see {self.prog} --help"
+            self.error(f"unknown argument {unknown[0]!r}; {hint}")
+        return vars(values)
+
+
+def _parser(prog: str, about: str) -> _Parser:
+    return _Parser(
+        prog=prog, description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def _run_stage(name: str, argv: Sequence[str]) -> int:
+    config_type = recipe.load_stage(name).Config
+    parser = _parser(f"sense {name}", f"sense {name}: {STAGE_LINES[name]}.")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder to fill (needed)")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML file of settings; --set and flags win over it"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting, in YAML")
+    settings = parser.add_argument_group("settings")
+    for field_name, field in config_type.model_fields.items():
+        _add_flag(settings, field_name, field)
+    given = parser.parse_strictly(argv)
+    out, as_json = given.pop("out"), given.pop("json")
+    config = _settings(config_type, given, where=parser.prog)
+    if out is None:
+        parser.error("--out is needed")
+    run_dir = RunDir(out, stage=name, config=config)
+    state = recipe.bring_up_to_date(run_dir, config, label=name)
+    summary = state["summary"] | {"out": str(out), "stage": name}
+    return _report(summary, list(recipe.shortfalls(state, label=name)), as_json=as_json)
+
+
+def _settings(config_type: type[StageConfig], given: dict[str, Any], *, where: str) -> StageConfig:
+    """Join settings from the three places: file, then --set, then flags, the later ones winning."""
+    file: Path | None = given.pop("config")
+    values = recipe.read_yaml_mapping(file) if file else {}
+    for override in given.pop("set"):
+        name, value = recipe.parse_override(override)
+        values[name.replace("-", "_")] = value
+    for name, value in given.items():
+        is_mapping = get_origin(_kind(config_type.model_fields[name].annotation)) is dict
+        values[name] = _named(value, flag=_flag(name)) if is_mapping else value
+    missing = [
+        _flag(name)
+        for name, field in config_type.model_fields.items()
+        if field.is_required() and name not in values
+    ]
+    if missing and not values.keys() - config_type.model_fields.keys():
+        raise ConfigError(f"{where}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} needed")
+    return config_type.parse(values, where=where)
+
+
+def _run_recipe(argv: Sequence[str]) -> int:
+    parser = _parser("sense run", f"sense run: {OTHER_LINES['run']}.")
+    parser.add_argument("recipe", type=Path, help="recipe file (YAML)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting, or STEP.NAME=VALUE for a step's",
+    )
+    parser.add_argument("--out", type=Path, help="folder of the run folders, in place of the recipe's")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
+    given = parser.parse_strictly(argv)
+    result = recipe.run(recipe.read(given["recipe"], overrides=given["set"], out=given["out"]))
+    return _report(result.summary, result.shortfalls, as_json=given["json"])
+
+
+def _model(argv: Sequence[str]) -> int:
+    parser = _parser("sense model", f"sense model: {OTHER_LINES['model']}.")
+    parser.add_argument("action", choices=("get", "list"))
+    parser.add_argument("name", nargs="?", help="with get: the model")
+    given = parser.parse_strictly(argv)
+    store = importlib.import_module("sense.llms.store")
+    if given["action"] == "list":
+        for name, known in store.KNOWN.items():
+            _show(f"{name}  {known.title} ({known.license})")
+        return 0
+    if given["name"] is None:
+        parser.error(f"name a model: {', '.join(store.KNOWN)}")
+    _show(str(store.get(given["name"])))
+    return 0
+
+
+def _report(summary: Mapping[str, Any], shortfalls: Sequence[str], *, as_json: bool) -> int:
+    if as_json:
+        _show(json.dumps(summary, ensure_ascii=False, default=str))
+    else:  # a recipe's other steps have said what they did, and are in summary.json
+        _show("\n".join(_lines({name: value for name, value in summary.items() if name != "steps"})))
+    for line in shortfalls:
+        say(f"sense: {line}")
+    return EXIT_SHORT if shortfalls else 0
+
+
+def _lines(value: Mapping[str, Any], indent: str = "") -> list[str]:
+    lines: list[str] = []
+    for name, part in value.items():
+        if isinstance(part, Mapping):
+            lines += [f"{indent}{name}:", *_lines(part, indent + "  ")]
+        else:
+            lines.append(f"{indent}{name}: {part}")
+    return lines
+
+
+def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+    """Add the flag of one setting; only flags that were given appear among the parsed values."""
+    kind = _kind(field.annotation)
+    text = (field.description or "").replace("%", "%%") + _default(field)
+    origin = get_origin(kind)
+    if kind is bool:
+        group.add_argument(
+            _flag(name), action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
+        )
+    elif origin in (tuple, list, dict):
+        group.add_argument(
+            _flag(name),
+            nargs="+",
+            action="extend",
+            default=argparse.SUPPRESS,
+            help=text,
+            metavar=_metavar(kind),
+        )
+    else:
+        group.add_argument(_flag(name), default=argparse.SUPPRESS, help=text, metavar=_metavar(kind))
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _kind(annotation: object) -> object:
+    """Take the marks and the None off a type."""
+    if get_origin(annotation) is Annotated:
+        return _kind(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        parts = [part for part in get_args(annotation) if part is not NoneType]
+        return _kind(parts[0]) if len(parts) == 1 else annotation
+    return annotation
+
+
+def _metavar(kind: object) -> str:
+    origin = get_origin(kind)
+    if origin is Literal:
+        return "|".join(str(choice) for choice in get_args(kind))
+    if origin is dict:
+        return "NAME=" + _metavar(_kind(get_args(kind)[1]))
+    if origin in (tuple, list):
+        return _metavar(_kind(get_args(kind)[0]))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return "|".join(str(choice.value) for choice in kind)
+    return PLAIN_TYPES.get(kind, "TEXT")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return " (needed)"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is None or value in ((), {}, ""):
+        return ""
+    if isinstance(value, bool):
+        return f" (default: {'yes' if value else 'no'})"
+    shown = " ".join(str(part) for part in value) if isinstance(value, tuple | list) else value
+    return f" (default: {shown})".replace("%", "%%")
+
+
+def _named(pairs: Sequence[str], *, flag: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"{flag} {pair}: NAME=VALUE is expected")
+        values[name] = value
+    return values
+
+
+def _show(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _refuse(message: str) -> int:
+    say("sense: error: " + " ".join(message.splitlines()))
+    return EXIT_REFUSED

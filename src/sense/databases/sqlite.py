@@ -1,0 +1,53 @@
+"""Open SQLite files so that reading leaves no trace. What a query may do is limited in `execution.run`."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from sense.errors import DatabaseError
+
+UNFINISHED = ("-wal", "-journal")  # beside a database: changes that are not in the file itself yet
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """Open a database that cannot be written through this connection.
+
+    Bytes of a text that are not UTF-8 are dropped. The connection is in autocommit mode.
+
+    Raises:
+        DatabaseError: there is no such file, or it is not an SQLite database.
+
+    Source: taoyds/test-suite-sql-eval, exec_eval.py, get_cursor_from_path (the decoding).
+    """
+    if not path.is_file():
+        raise DatabaseError(f"{path}: no such SQLite file")
+    if path.stat().st_size == 0:
+        raise DatabaseError(f"{path}: an SQLite database is expected, the file is empty")
+    # An immutable file is read without locks and without the -shm file that SQLite would put beside it.
+    untouched = not any(path.with_name(path.name + suffix).exists() for suffix in UNFINISHED)
+    address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if untouched else ''}"
+    try:
+        connection = sqlite3.connect(address, uri=True, isolation_level=None)
+    except sqlite3.Error as error:
+        raise DatabaseError(f"{path}: cannot be opened: {error}") from None
+    connection.text_factory = _decode
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        connection.close()
+        raise DatabaseError(f"{path}: not a readable SQLite database: {error}") from None
+    return connection
+
+
+def quote(identifier: str) -> str:
+    """Quote the name of a table or column.
+
+    >>> quote('odd "name"')
+    '"odd ""name\"""'
+    """
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _decode(text: bytes) -> str:
+    return text.decode(errors="ignore")

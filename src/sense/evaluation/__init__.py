@@ -1,0 +1,1 @@
+"""Scores: official to the letter, with intervals."""

@@ -1,0 +1,1 @@
+"""Run SQL that nobody vouches for, and compare results."""

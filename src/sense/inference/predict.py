@@ -1,0 +1,101 @@
+"""Answer the questions of a split with a model, greedily: one SQL query each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sense import jsonl
+from sense.databases import spider
+from sense.llms import store
+from sense.progress import meter, say
+from sense.prompts.extract import extract_sql
+from sense.prompts.text_to_sql import DEFAULT_FORMAT, Prompter, format_of, split_prompt
+from sense.records import Prediction, Question
+from sense.rundir import RunDir
+from sense.stage import InputPath, ModelName, Outcome, StageConfig
+
+
+class Config(StageConfig):
+    """Settings of `sense predict`."""
+
+    model: ModelName = Field(description="known name, Hugging Face id, folder (model or adapter) or GGUF file")
+    data: InputPath = Field(description="folder in Spider's layout")
+    split: str = Field("dev", description="question file, without .json")
+    prompt_format: str | None = Field(
+        None, description="id of the prompt format; by default the one that the model was trained with"
+    )
+    max_new_tokens: Annotated[int, Field(ge=1)] = Field(128, description="an answer is cut after so many tokens")
+    batch: Annotated[int, Field(ge=1)] = Field(48, description="questions answered together")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is native")
+    limit: Annotated[int, Field(ge=0)] = Field(
+        0, description="answer only so many questions, spread evenly over the split; 0: all"
+    )
+
+
+def run(config: Config, run_dir: RunDir) -> Outcome:
+    """Write `predictions.jsonl` in the order of the split; a rerun goes on after the last whole batch."""
+    store.check_exists(config.model)
+    prompt_format = config.prompt_format or store.prompt_format_of(config.model) or DEFAULT_FORMAT
+    format_of(prompt_format)
+    store.check_prompt_format(config.model, prompt_format)
+    questions = _spread(spider.load_questions(config.data, config.split), config.limit)
+    spider.check_databases(config.data, questions)
+    prompter = Prompter(config.data, prompt_format=prompt_format)
+    batches = _batches(questions, config.batch)
+    run_dir.start()
+    unordered = run_dir / "answers.jsonl"
+    answered = {str(prediction.id): prediction for prediction in jsonl.resume(unordered, Prediction)}
+    whole = [batch for batch in batches if all(str(question.id) in answered for question in batch)]
+    jsonl.write(unordered, (answered[str(question.id)] for batch in whole for question in batch))
+    if whole:
+        say(f"predict: {sum(map(len, whole))} predictions reused")
+    finished = {str(question.id) for batch in whole for question in batch}
+    _answer([b for b in batches if str(b[0].id) not in finished], prompter, config, unordered, total=len(questions))
+    by_id = {str(prediction.id): prediction for prediction in jsonl.read(unordered, Prediction)}
+    jsonl.write(run_dir / "predictions.jsonl", (by_id[str(question.id)] for question in questions))
+    unordered.unlink()
+    return Outcome(summary={"predictions": len(questions), "prompt_format": prompt_format})
+
+
+def _answer(
+    batches: list[list[Question]], prompter: Prompter, config: Config, path: Path, *, total: int
+) -> None:
+    if not batches:
+        return
+    from sense.llms.local import Branch, answer, load  # torch is loaded once the input is known to be good
+
+    loaded = load(config.model, dtype=config.dtype)
+    done = total - sum(map(len, batches))
+    with jsonl.Appender(path) as file, meter("predict", total=total, done=done) as shown:
+        for batch in batches:
+            branches = [Branch(text=split_prompt(prompter.prompt(question)).question) for question in batch]
+            schema = prompter.schema_text(batch[0].db_id)
+            for answers in answer(
+                loaded, schema, branches, max_new_tokens=config.max_new_tokens, batch=config.batch
+            ):
+                file.add(
+                    *(
+                        Prediction(id=question.id, db_id=question.db_id, sql=extract_sql(written.text))
+                        for question, written in zip(batch, answers, strict=True)
+                    )
+                )
+                shown.advance(len(batch))
+
+
+def _spread(questions: list[Question], limit: int) -> list[Question]:
+    """Take `limit` questions evenly from the whole split, so that all its databases are in."""
+    if not 0 < limit < len(questions):
+        return questions
+    return [questions[i * len(questions) // limit] for i in range(limit)]
+
+
+def _batches(questions: list[Question], size: int) -> list[list[Question]]:
+    by_database: dict[str, list[Question]] = {}
+    for question in questions:
+        by_database.setdefault(question.db_id, []).append(question)
+    return [
+        members[start : start + size] for members in by_database.values() for start in range(0, len(members), size)
+    ]

@@ -1,0 +1,377 @@
+"""A recipe: a YAML file that names a chain of stages with their settings. `run` does what is not up to date.
+
+    name: demo                      who owns the run folders
+    out: runs/demo                  step `sft` writes to runs/demo/sft
+    settings: {model: smollm2-135m} free values; `null` has to be given with --set
+    steps:
+      sft: {model: "${model}", train: data/train.jsonl}
+      second: {stage: predict, model: "${sft}"}       `${sft}` is the folder of that earlier step
+
+All of a recipe is checked before anything of it runs or is written.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import yaml
+from pydantic import Field
+
+from sense.errors import ConfigError, DataError, nearest
+from sense.progress import clock, say
+from sense.rundir import BOOKKEEPING, RECIPE_FILE, RunDir, belongs_elsewhere, check_disk, lock, write_json
+from sense.stage import Outcome, StageConfig
+
+# In the order of the data. Modules are named and not imported, so that a command loads only what it needs.
+STAGES: dict[str, str] = {
+    "synthesize": "sense.strong.generate",
+    "filter": "sense.strong.filter",
+    "sft": "sense.training.sft",
+    "sample": "sense.weak.sample",
+    "label": "sense.weak.label",
+    "pairs": "sense.weak.pairs",
+    "dpo": "sense.training.dpo",
+    "predict": "sense.inference.predict",
+    "score": "sense.evaluation.score",
+    "report": "sense.report.page",
+}
+
+SUMMARY_FILE = "summary.json"
+STEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a step's name becomes a folder's
+REFERENCE = re.compile(r"\$\{([^}]*)\}")
+
+
+class Stage(Protocol):
+    """What a stage's module offers."""
+
+    Config: type[StageConfig]
+
+    def run(self, config: StageConfig, run_dir: RunDir) -> Outcome:
+        """Do the stage's work in the run folder."""
+
+
+class RecipeFile(StageConfig):
+    """The top level of a recipe file."""
+
+    name: str = Field(min_length=1, description="owner of the run folders")
+    description: str = Field("", description="what the recipe is for")
+    out: Path = Field(description="folder of the run folders")
+    settings: dict[str, Any] = Field({}, description="free values, for ${name} in the steps")
+    steps: dict[str, dict[str, Any] | None] = Field(min_length=1, description="the stages to run, in order")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One stage of a recipe, with its checked settings and its run folder."""
+
+    name: str
+    stage: str
+    config: StageConfig
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A checked recipe."""
+
+    name: str
+    file: Path
+    out: Path
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a recipe or a single stage gave; `shortfalls` is empty where all is as it was asked for."""
+
+    summary: dict[str, Any]
+    shortfalls: tuple[str, ...]
+
+
+def load_stage(name: str) -> Stage:
+    """Import a stage's module.
+
+    Raises:
+        ConfigError: there is no such stage.
+    """
+    if name not in STAGES:
+        raise ConfigError(f"unknown stage {name!r}; {nearest(name, STAGES)}")
+    return cast(Stage, importlib.import_module(STAGES[name]))
+
+
+def read(file: Path, *, overrides: Sequence[str] = (), out: Path | None = None) -> Recipe:
+    """Read and check a recipe file.
+
+    Args:
+        file: the YAML file.
+        overrides: `name=value` for a setting of the recipe, `step.name=value` for one of a step.
+        out: a folder to use in place of the recipe's.
+
+    Raises:
+        ConfigError: something in it cannot be obeyed; the message says which step of which file.
+    """
+    values = read_yaml_mapping(file)
+    draft = RecipeFile.parse(values, where=str(file))
+    settings = dict(draft.settings)
+    steps = {name: dict(body or {}) for name, body in draft.steps.items()}
+    folder = out or draft.out
+    for override in overrides:
+        name, value = parse_override(override)
+        step, dot, key = name.partition(".")
+        if dot and step in steps:
+            steps[step][key] = value
+        elif dot:
+            raise ConfigError(f"--set {override}: {file} has no step {step!r}; {nearest(step, steps)}")
+        elif name == "out" and isinstance(value, str):
+            folder = Path(value)
+        elif name in settings:
+            settings[name] = value
+        else:
+            raise ConfigError(f"--set {override}: {file} has no setting {name!r}; {nearest(name, settings)}")
+    for name, value in settings.items():
+        if value is None:
+            raise ConfigError(f"{file}: settings.{name} is needed: give --set {name}=DIR")
+    return Recipe(
+        name=draft.name,
+        file=file,
+        out=folder,
+        steps=tuple(_steps(file, steps, settings=settings, out=folder)),
+    )
+
+
+def run(recipe: Recipe) -> Result:
+    """Run every step that is not up to date; stop at one that has to wait.
+
+    Raises:
+        ConfigError: a folder belongs to another recipe, or another process works in it.
+        DataError: an input is missing.
+        DiskError: the disk is too full.
+    """
+    _check_folders(recipe)
+    _check_inputs(recipe)
+    check_disk(recipe.out)
+    recipe.out.mkdir(parents=True, exist_ok=True)
+    held = lock(recipe.out)
+    try:
+        _write_if_changed(recipe.out / RECIPE_FILE, {"name": recipe.name, "file": str(recipe.file)})
+        return _run_steps(recipe)
+    finally:
+        os.close(held)
+
+
+def bring_up_to_date(run_dir: RunDir, config: StageConfig, *, label: str) -> dict[str, Any]:
+    """Run a stage unless its folder holds this very run's result; return the run's state.
+
+    Args:
+        run_dir: the run's folder.
+        config: the run's settings.
+        label: how to call it in messages.
+    """
+    state = run_dir.state()
+    if run_dir.is_up_to_date():
+        say(f"{label}: up to date")
+        return state
+    if not state:
+        say(f"{label}: starts")
+    elif run_dir.was_made_otherwise() is None and state["status"] == "done":
+        say(f"{label}: made anew: files of the finished run are missing or changed")
+        run_dir.replace()
+    elif run_dir.was_made_otherwise() is None:
+        say(f"{label}: goes on where it stopped")
+    began = time.monotonic()
+    outcome = load_stage(run_dir.stage).run(config, run_dir)
+    seconds = time.monotonic() - began
+    run_dir.finish(outcome, seconds=seconds)
+    say(f"{label}: {'done' if outcome.complete else 'not complete'} in {clock(seconds)}")
+    return run_dir.state()
+
+
+def shortfalls(state: Mapping[str, Any], *, label: str) -> Iterator[str]:
+    """Say what a run fell short of."""
+    if state["status"] != "done":
+        yield f"{label}: {state['shortfall'] or 'not complete; give the same command again to go on'}"
+    elif state["shortfall"]:
+        yield f"{label}: {state['shortfall']}"
+
+
+def parse_override(override: str) -> tuple[str, object]:
+    """Split `name=value`; the value is YAML.
+
+    >>> parse_override("sft.lora=false")
+    ('sft.lora', False)
+    """
+    name, equals, text = override.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"--set {override}: NAME=VALUE is expected")
+    return name.strip(), parse_yaml(text, where=f"--set {override}")
+
+
+def read_yaml_mapping(file: Path) -> dict[str, Any]:
+    """Read a YAML file that holds names and values.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or holds something else.
+    """
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{file}: a YAML file is expected, this is a folder") from None
+    values = parse_yaml(data, where=str(file))
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise ConfigError(f"{file}: names and values like 'name: value' are expected")
+    return values
+
+
+def parse_yaml(text: str | bytes, *, where: str) -> object:
+    """Parse YAML in which no name is given twice.
+
+    Raises:
+        ConfigError: it is not YAML; names the line.
+    """
+    try:
+        value: object = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{where}{line}: not YAML: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{where}: not YAML: {str(error).splitlines()[0]}") from None
+    return value
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's own loader keeps the last of two equal names, and so loses a step in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"{key.value!r} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _steps(
+    file: Path, bodies: Mapping[str, dict[str, Any]], *, settings: Mapping[str, Any], out: Path
+) -> Iterator[Step]:
+    known: dict[str, Any] = dict(settings)
+    for name, body in bodies.items():
+        where = f"{file}: step {name!r}"
+        if not STEP_NAME.fullmatch(name):
+            raise ConfigError(f"{where}: a step's name is made of letters, digits, - and _")
+        if name in settings:
+            raise ConfigError(f"{where}: a setting has the same name, so ${{{name}}} could mean both")
+        stage = str(body.get("stage", name))
+        if stage not in STAGES:
+            raise ConfigError(f"{where}: unknown stage {stage!r}; {nearest(stage, STAGES)}")
+        values = {key: _resolve(value, known, where=where) for key, value in body.items() if key != "stage"}
+        config = load_stage(stage).Config.parse(values, where=where)
+        yield Step(name=name, stage=stage, config=config, folder=out / name)
+        known[name] = str(out / name)
+
+
+def _resolve(value: object, known: Mapping[str, Any], *, where: str) -> object:
+    """Put values in the place of `${name}`; a `${name}` that stands alone keeps its value's type."""
+    if isinstance(value, dict):
+        return {key: _resolve(part, known, where=where) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_resolve(part, known, where=where) for part in value]
+    if not isinstance(value, str):
+        return value
+    for name in REFERENCE.findall(value):
+        if name not in known:
+            hint = nearest(name, known)
+            raise ConfigError(f"{where}: ${{{name}}} is no setting and no earlier step; {hint}")
+    alone = REFERENCE.fullmatch(value)
+    return known[alone[1]] if alone else REFERENCE.sub(lambda match: str(known[match[1]]), value)
+
+
+def _check_folders(recipe: Recipe) -> None:
+    if recipe.out.exists():
+        _check_out(recipe)
+    for step in recipe.steps:
+        reason = belongs_elsewhere(step.folder, recipe.name)
+        if reason is not None:
+            raise ConfigError(f"{step.folder}: this folder cannot be used: {reason}; name another with --out")
+
+
+def _check_out(recipe: Recipe) -> None:
+    if not recipe.out.is_dir():
+        raise ConfigError(f"{recipe.out}: a folder is expected, this is a file; name another with --out")
+    found = sorted(entry.name for entry in recipe.out.iterdir() if entry.name not in BOOKKEEPING)
+    if RECIPE_FILE in found:
+        owner = (_read_json(recipe.out / RECIPE_FILE) or {}).get("name")
+        if owner != recipe.name:
+            raise ConfigError(
+                f"{recipe.out}: this folder belongs to recipe {owner!r}, not to {recipe.name!r}; "
+                f"name another with --out"
+            )
+    elif found and found != [RECIPE_FILE + ".part"]:
+        raise ConfigError(
+            f"{recipe.out}: this folder holds files that are no run of sense ({found[0]!r}); "
+            f"name another with --out"
+        )
+
+
+def _check_inputs(recipe: Recipe) -> None:
+    """Look for every input that no earlier step is going to write."""
+    made: list[Path] = []
+    for step in recipe.steps:
+        for name, path in step.config.inputs():
+            if not path.exists() and not any(path.is_relative_to(folder) for folder in made):
+                where = f"{recipe.file}: step {step.name!r}"
+                raise DataError(f"{where}: {name}: {path}: no such file or folder")
+        made.append(step.folder)
+
+
+def _run_steps(recipe: Recipe) -> Result:
+    states: dict[str, dict[str, Any]] = {}
+    short: list[str] = []
+    for step in recipe.steps:
+        run_dir = RunDir(step.folder, stage=step.stage, config=step.config, owner=recipe.name)
+        reason = run_dir.was_made_otherwise()
+        if reason is not None:
+            say(f"{step.name}: made anew: {reason}")
+            run_dir.replace()
+        states[step.name] = state = bring_up_to_date(run_dir, step.config, label=step.name)
+        new = list(shortfalls(state, label=step.name))
+        short += new
+        if state["status"] != "done":
+            return Result(
+                summary=_summary(recipe, states) | {"stopped_at": step.name}, shortfalls=tuple(short)
+            )
+        for line in new:
+            say(line)
+    summary = _summary(recipe, states)
+    _write_if_changed(recipe.out / SUMMARY_FILE, summary)
+    return Result(summary=summary, shortfalls=tuple(short))
+
+
+def _summary(recipe: Recipe, states: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    last: dict[str, Any] = list(states.values())[-1]["summary"]
+    steps = {name: {key: state[key] for key in ("seconds", "summary")} for name, state in states.items()}
+    return last | {"recipe": recipe.name, "steps": steps}
+
+
+def _write_if_changed(file: Path, value: dict[str, Any]) -> None:
+    if _read_json(file) != value:
+        write_json(file, value)
+
+
+def _read_json(file: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,119 @@
+"""The records that one stage writes to a file and another one reads; `docs/data.md` shows a real line of each.
+
+A record is checked when it is read (`jsonl.read`) and trusted afterwards. Every other type lives beside the
+function that returns it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+QuestionId = int | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation with a model."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question about a database, with the SQL that answers it.
+
+    `id` is the data set's own, or the position from 0 where it has none. `gold_sql` is empty where it is not known.
+    """
+
+    id: QuestionId
+    db_id: str
+    question: str
+    gold_sql: str = ""
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SftExample:
+    """A prompt and the completion to learn, in TRL's columns."""
+
+    id: QuestionId
+    db_id: str
+    prompt: str
+    completion: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One SQL query that a model sampled for a question.
+
+    `logprob` is the natural logarithm of the sampling model's probability of the completion at temperature 1;
+    `tokens` counts the completion's tokens, with the end mark.
+    """
+
+    id: str
+    question_id: QuestionId
+    db_id: str
+    sample: int
+    sql: str
+    logprob: float
+    tokens: int
+
+
+class Label(StrEnum):
+    """What the executor says of a candidate."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    UNJUDGED = "unjudged"  # the gold query itself could not be run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A candidate's label and why."""
+
+    candidate_id: str
+    question_id: QuestionId
+    db_id: str
+    sql: str
+    logprob: float
+    label: Label
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferencePair:
+    """A prompt with a better and a worse completion, in TRL's columns."""
+
+    id: str
+    db_id: str
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """The SQL a model answers a question with."""
+
+    id: QuestionId
+    db_id: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """How one prediction did. `ex` is 1 or 0, or None where it could not be judged; `reason` says why."""
+
+    id: QuestionId
+    db_id: str
+    ex: int | None
+    reason: str
+    hardness: str
+    question: str
+    gold_sql: str
+    sql: str

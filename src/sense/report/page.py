@@ -1,0 +1,149 @@
+"""The stage `report`: one HTML file that shows what a run did, from the scores down to single wrong answers.
+
+The file holds everything it needs: it asks for nothing over a network, and its script only filters what is
+there. Questions, SQL and what databases return are untrusted text, escaped by the template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from pydantic import Field
+
+from sense.execution.run import Limits
+from sense.report.comparison import compare, pairs_of, read_scored
+from sense.report.plots import check_matplotlib, interval_chart, line_plot
+from sense.report.runs import Run, pipeline, pretty, read_run, training_plots, versions
+from sense.report.side_by_side import WrongAnswer, check_databases, draw_wrong, run_both
+from sense.report.tables import Column, headline, metric_name, p_value, percent, points, verdict
+from sense.rundir import RunDir, write_json
+from sense.stage import InputPath, InputPaths, NamedInputPaths, Outcome, StageConfig
+
+PAGE_FILE, SUMMARY_FILE, TEMPLATE = "index.html", "summary.json", "page.html.j2"
+SYMBOLS = "●■◆▲▼✚"  # the markers of the chart, in the same order
+
+
+class Config(StageConfig):
+    """The settings of `report`."""
+
+    scores: NamedInputPaths = Field(
+        description="run folders of 'score', by the name the page gives each model, in order"
+    )
+    runs: InputPaths = Field((), description="run folders of all other stages, in the order they ran")
+    data: InputPath | None = Field(
+        None, description="folder in Spider's layout, to show what gold and predicted queries return"
+    )
+    title: str = Field("Sense: what a run did", description="headline of the page")
+    max_wrong: int = Field(40, ge=0, description="wrong answers shown, drawn at random")
+    timeout_s: float = Field(30, gt=0, description="how long one query may run, in seconds")
+    workers: int = Field(0, ge=0, description="processes that run queries; 0 for one per core")
+    seed: int = Field(0, description="of the bootstrap and of the drawing of wrong answers")
+
+
+def run(config: Config, run_dir: RunDir) -> Outcome:
+    """Write index.html and summary.json.
+
+    Raises:
+        ConfigError: matplotlib is missing.
+        DataError: a run folder does not hold what it should, or two models answered different questions.
+        DatabaseError: a database of a wrong answer is missing.
+    """
+    check_matplotlib()
+    models = read_scored(config.scores)
+    runs = [read_run(path) for path in (*config.runs, *config.scores.values())]
+    answers = draw_wrong(models, most=config.max_wrong, seed=config.seed)
+    if config.data is not None:
+        check_databases(answers, data=config.data)
+    run_dir.start()
+    if config.data is not None:
+        answers = run_both(
+            answers, data=config.data, limits=Limits(timeout_s=config.timeout_s), workers=config.workers
+        )
+    summary = compare(models, seed=config.seed)
+    last = list(models)[-1]
+    n_wrong = sum(score.ex == 0 for score in models[last].scores.values())
+    html = render(
+        title=config.title, summary=summary, runs=runs, answers=answers, n_wrong=n_wrong, nonce=run_dir.key
+    )  # fmt: skip
+    # A lone surrogate, which JSON can hold and UTF-8 cannot, becomes a question mark.
+    (run_dir / PAGE_FILE).write_text(html, encoding="utf-8", errors="replace")
+    write_json(run_dir / SUMMARY_FILE, summary)
+    return Outcome(summary=summary)
+
+
+def render(
+    *,
+    title: str,
+    summary: Mapping[str, Any],
+    runs: Sequence[Run],
+    answers: Sequence[WrongAnswer],
+    n_wrong: int,
+    nonce: str,
+) -> str:
+    """Fill the template.
+
+    Args:
+        title: headline of the page.
+        summary: as `comparison.compare` makes it.
+        runs: the stages, in the order of the pipeline table.
+        answers: the wrong answers to show.
+        n_wrong: how many there are in all.
+        nonce: lets the page's own script run and no other; must not be known to who wrote the data.
+    """
+    models = list(summary["ex"])
+    columns = headline(summary)
+    template = _environment().get_template(TEMPLATE)
+    return template.render(
+        title=title,
+        summary=summary,
+        models=models,
+        symbols=SYMBOLS,
+        columns=columns,
+        metric=metric_name(summary),
+        chart=Markup(interval_chart(columns, models, metric=metric_name(summary))),  # noqa: S704 - our own SVG, its texts are escaped
+        lead=_lead(columns[0], models),
+        changes=[
+            (old, new, difference, verdict(difference))
+            for old, new in pairs_of(models)
+            if (difference := summary["differences"].get(f"{new} - {old}"))
+        ],
+        pipeline=pipeline(runs),
+        curves=[
+            Markup(line_plot(plot, name=f"curve-{at}-{number}"))  # noqa: S704 - as above
+            for at, one in enumerate(runs)
+            for number, plot in enumerate(training_plots(one))
+        ],
+        answers=answers,
+        n_wrong=n_wrong,
+        hardnesses=list(dict.fromkeys(answer.score.hardness for answer in answers)),
+        databases=sorted({answer.score.db_id for answer in answers}),
+        runs=runs,
+        versions=versions(runs),
+        nonce=nonce,
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("sense.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "points": _points, "p_value": p_value, "pretty": pretty}
+    return environment
+
+
+def _points(share: float) -> str:
+    return points(share).replace("-", "\N{MINUS SIGN}")  # as wide as a plus, unlike the hyphen
+
+
+def _lead(overall: Column, models: Sequence[str]) -> str:
+    """Say the result in one sentence."""
+    cells = [(model, overall.cells[model]) for model in models]
+    shares = [f"{model} answers {percent(cell.ex)} %" for model, cell in cells if cell is not None]
+    return ", ".join(shares) + " of the questions right." if shares else "No question could be judged."

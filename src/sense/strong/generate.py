@@ -1,0 +1,238 @@
+"""Ask a strong model for databases, then for questions about each of them.
+
+Two rounds: the questions are asked for when the database is there, so that they name its values. With provider
+`batch` each round writes a file of requests; when its replies are given, the same command goes on.
+Nothing is believed yet: what comes out is checked by `sense filter`.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sense import jsonl
+from sense.errors import ConfigError
+from sense.llms.batch_files import Reply, Request, make_request, read_replies, write_requests
+from sense.progress import say
+from sense.prompts.extract import extract_json
+from sense.prompts.synthesis import SHOTS, Shot, database_request, questions_request, rows_as_csv
+from sense.rundir import RunDir
+from sense.stage import InputPaths, Outcome, StageConfig
+from sense.strong.seeds import AREAS, BANNED_DOMAINS, LEVELS, plan_databases
+
+ROWS_SHOWN = 60  # of each table, in a request for questions
+MAX_TOKENS_OF_REPLY = 16_000
+
+
+class Config(StageConfig):
+    """Settings of `sense synthesize`."""
+
+    MAY_GROW: ClassVar[frozenset[str]] = frozenset({"replies"})
+
+    provider: Literal["batch"] = Field("batch", description="how the strong model is asked: batch (by files)")
+    replies: InputPaths = Field((), description="batch output files with the replies that have come so far")
+    model: str = Field("gpt-4o", description="name of the strong model, written into the requests")
+    databases: Annotated[int, Field(ge=1, le=len(AREAS))] = Field(8, description="how many databases to ask for")
+    questions_per_level: Annotated[int, Field(ge=1, le=60)] = Field(
+        18, description="how many questions to ask for, for each database and each of the four levels"
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] = Field(0.8, description="sampling temperature")
+    seed: int = Field(0, description="seed of the plan: areas, sizes, examples in the prompts")
+
+
+class SynthTable(BaseModel):
+    """A table as the strong model wrote it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    create: str
+    rows: list[list[str | int | float | bool | None]]
+
+
+class SynthDatabase(BaseModel):
+    """A database as the strong model wrote it; `db_id` is made unique here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    domain: str
+    db_id: str
+    tables: Annotated[list[SynthTable], Field(min_length=1)]
+
+
+class SynthQuestion(BaseModel):
+    """A question as the strong model wrote it, with the level that was asked for."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    question: str
+    sql: str
+    empty: bool = False
+
+
+def run(config: Config, run_dir: RunDir) -> Outcome:
+    """Write the requests, read the replies there are; complete when every request has one."""
+    replies = read_replies(config.replies)
+    run_dir.start()
+    rng = random.Random(config.seed)
+    plans = plan_databases(config.databases, rng=rng)
+    banned = (*BANNED_DOMAINS, *sorted(plan.area for plan in plans))
+    database_requests = [
+        _request(
+            config,
+            plan.name,
+            database_request(
+                area=plan.area,
+                tables=plan.tables,
+                main_rows=plan.main_rows,
+                banned=[domain for domain in banned if domain != plan.area],
+                shots=rng.sample(SHOTS, 2),
+            ),
+        )
+        for plan in plans
+    ]
+    malformed: list[dict[str, str]] = []
+    databases: list[SynthDatabase] = []
+    for request in _answered(database_requests, replies):
+        parsed = _read_database(replies[request.custom_id], [database.db_id for database in databases])
+        if isinstance(parsed, str):
+            malformed.append({"custom_id": request.custom_id, "reason": parsed})
+        else:
+            databases.append(parsed)
+    awaited = [request for request in database_requests if request.custom_id not in replies]
+    question_requests: list[Request] = []
+    if not awaited:
+        for database in databases:
+            question_requests += _question_requests(config, database, rng)
+        awaited = [request for request in question_requests if request.custom_id not in replies]
+    items: list[dict[str, Any]] = []
+    for request in _answered(question_requests, replies):
+        db_id, level = request.custom_id.rsplit("-", 1)[0].split("/")[:2]
+        parsed_questions = _read_questions(replies[request.custom_id])
+        if isinstance(parsed_questions, str):
+            malformed.append({"custom_id": request.custom_id, "reason": parsed_questions})
+            continue
+        items += [
+            {"id": f"{db_id}/{level}/{i:02d}", "db_id": db_id, "level": level, **question.model_dump()}
+            for i, question in enumerate(parsed_questions, start=1)
+        ]
+    asked = database_requests + question_requests
+    write_requests(run_dir / "requests.jsonl", asked)
+    jsonl.write(run_dir / "databases.jsonl", (database.model_dump() for database in databases))
+    jsonl.write(run_dir / "items.jsonl", items)
+    jsonl.write(run_dir / "malformed.jsonl", malformed)
+    awaited_path = run_dir / "requests-awaiting-replies.jsonl"
+    if awaited:
+        write_requests(awaited_path, awaited)
+    else:
+        awaited_path.unlink(missing_ok=True)
+    answered = [replies[request.custom_id] for request in _answered(asked, replies)]
+    say(f"synthesize: {len(asked)} requests, {len(answered)} replies reused, {len(malformed)} malformed")
+    summary = {
+        "requests": len(asked),
+        "awaiting_replies": len(awaited),
+        "malformed": len(malformed),
+        "databases": len(databases),
+        "questions": len(items),
+        "by_level_asked": dict(Counter(item["level"] for item in items)),
+        "prompt_tokens": sum(reply.prompt_tokens for reply in answered),
+        "completion_tokens": sum(reply.completion_tokens for reply in answered),
+    }
+    if awaited:
+        todo = f"{len(awaited)} requests await replies: have {awaited_path} answered, then give the same command with"
+        return Outcome(summary=summary, shortfall=f"{todo} --replies FILE ...", complete=False)
+    shortfall = f"{len(malformed)} replies could not be read: {run_dir / 'malformed.jsonl'}" if malformed else None
+    return Outcome(summary=summary, shortfall=shortfall)
+
+
+def _question_requests(config: Config, database: SynthDatabase, rng: random.Random) -> list[Request]:
+    rows = "\n".join(
+        rows_as_csv(table.name, _column_names(table), table.rows, limit=ROWS_SHOWN) for table in database.tables
+    )
+    return [
+        _request(
+            config,
+            f"{database.db_id}/{level}",
+            questions_request(
+                domain=database.domain,
+                schema=[table.create.strip().rstrip(";") + ";" for table in database.tables],
+                rows=rows,
+                level=level,
+                count=config.questions_per_level,
+                shots=_shots_near(level, rng),
+            ),
+        )
+        for level in LEVELS
+    ]
+
+
+def _shots_near(level: str, rng: random.Random) -> list[Shot]:
+    """Take the level's own example and one of the others."""
+    own = [shot for shot in SHOTS if shot.level == level]
+    others = [shot for shot in SHOTS if shot.level != level]
+    return [*own, rng.choice(others)]
+
+
+def _request(config: Config, name: str, messages: Sequence[Any]) -> Request:
+    return make_request(
+        name, messages, model=config.model, temperature=config.temperature, max_tokens=MAX_TOKENS_OF_REPLY
+    )
+
+
+def _answered(requests: Sequence[Request], replies: dict[str, Reply]) -> list[Request]:
+    return [request for request in requests if request.custom_id in replies]
+
+
+def _read_database(reply: Reply, taken: Sequence[str]) -> SynthDatabase | str:
+    """Read a reply, or say why it cannot be read."""
+    value = extract_json(reply.text)
+    if value is None:
+        return reply.error or "no JSON object in the reply"
+    try:
+        database = SynthDatabase.model_validate(value)
+    except ValidationError as error:
+        return jsonl.first_complaint(error)
+    # The name becomes a folder and a file: nothing but plain letters may reach the disk.
+    plain = re.sub(r"[^a-z0-9]+", "_", database.db_id.lower()).strip("_")[:40] or "database"
+    name = next(n for n in (plain, *(f"{plain}_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+    return database.model_copy(update={"db_id": name})
+
+
+def _read_questions(reply: Reply) -> list[SynthQuestion] | str:
+    value = extract_json(reply.text)
+    if value is None:
+        return reply.error or "no JSON object in the reply"
+    listed = value.get("questions")
+    if not isinstance(listed, list):
+        return "'questions' is missing"
+    try:
+        return [SynthQuestion.model_validate(item) for item in listed]
+    except ValidationError as error:
+        return jsonl.first_complaint(error)
+
+
+def _column_names(table: SynthTable) -> list[str]:
+    """Take the names of the columns from a CREATE TABLE, as far as a heading needs them."""
+    body = table.create[table.create.find("(") + 1 : table.create.rfind(")")]
+    parts = re.split(r",(?![^(]*\))", body)
+    words = [part.split() for part in parts if part.split()]
+    keywords = {"PRIMARY", "FOREIGN", "UNIQUE", "CHECK", "CONSTRAINT"}
+    return [word[0].strip('"`[]') for word in words if word[0].upper().split("(")[0] not in keywords]
+
+
+def read_databases(path: Path) -> list[SynthDatabase]:
+    """Read what an earlier `synthesize` wrote.
+
+    Raises:
+        ConfigError: the folder holds no such result.
+    """
+    file = path / "databases.jsonl"
+    if not file.exists():
+        raise ConfigError(f"{path}: no databases.jsonl here; the run folder of 'sense synthesize' is expected")
+    return jsonl.read(file, SynthDatabase)

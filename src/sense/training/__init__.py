@@ -1,0 +1,1 @@
+"""SFT and preference learning; a schema is paid for once."""

@@ -1,0 +1,51 @@
+"""The losses, as pure functions of log-probabilities.
+
+Shapes: N completion tokens of a row, V vocabulary, B branches, Q pairs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, logsigmoid
+
+
+class PreferenceLoss(NamedTuple):
+    """Per pair (Q,): the loss, and the rewards of both sides (beta times the gain over the reference)."""
+
+    loss_Q: Tensor
+    reward_chosen_Q: Tensor
+    reward_rejected_Q: Tensor
+
+
+def token_logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
+    """Natural log-probability of each target token (N,), computed in float32."""
+    return -cross_entropy(logits_NV.float(), targets_N, reduction="none")
+
+
+def sum_by_branch(logprobs_N: Tensor, branch_N: Tensor, *, branches: int) -> Tensor:
+    """Add up token log-probabilities by branch (B,)."""
+    return torch.zeros(branches, dtype=logprobs_N.dtype, device=logprobs_N.device).index_add(0, branch_N, logprobs_N)
+
+
+def conservative_dpo(
+    chosen_Q: Tensor,
+    rejected_Q: Tensor,
+    reference_chosen_Q: Tensor,
+    reference_rejected_Q: Tensor,
+    *,
+    beta: float,
+    label_smoothing: float,
+) -> PreferenceLoss:
+    """DPO that believes a share `label_smoothing` of the labels to be flipped; 0 is DPO itself.
+
+    Source: Rafailov et al. 2023, equation 7; E. Mitchell, "A note on DPO with noisy preferences" (2023), equation 3:
+    -(1 - eps) log sigmoid(beta h) - eps log sigmoid(-beta h), h = the policy's log-ratio minus the reference's.
+    """
+    reward_chosen_Q = beta * (chosen_Q - reference_chosen_Q)
+    reward_rejected_Q = beta * (rejected_Q - reference_rejected_Q)
+    margin_Q = reward_chosen_Q - reward_rejected_Q
+    loss_Q = -(1 - label_smoothing) * logsigmoid(margin_Q) - label_smoothing * logsigmoid(-margin_Q)
+    return PreferenceLoss(loss_Q, reward_chosen_Q.detach(), reward_rejected_Q.detach())

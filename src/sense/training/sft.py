@@ -1,0 +1,96 @@
+"""Supervised fine-tuning: learn to write the gold SQL of questions, human and synthetic; a schema is paid for once."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from sense import jsonl
+from sense.databases import spider
+from sense.errors import DataError
+from sense.llms import store
+from sense.prompts.text_to_sql import Prompter, completion, format_of
+from sense.records import SftExample
+from sense.rundir import RunDir
+from sense.stage import InputPaths, Outcome
+from sense.training.settings import TrainingConfig
+
+
+class Config(TrainingConfig):
+    """Settings of `sense sft`."""
+
+    data: InputPaths = Field(description="one or more folders in Spider's layout; their questions are mixed")
+    split: str = Field("train", description="question file of each folder, without .json")
+    limit: Annotated[int, Field(ge=0)] = Field(0, description="learn from so many questions, drawn by seed; 0: all")
+
+
+def run(config: Config, run_dir: RunDir) -> Outcome:
+    """Fine-tune and save `model/`; what was learnt from stands in `examples.jsonl`, in TRL's columns."""
+    format_of(config.prompt_format)
+    store.check_exists(config.model)
+    store.check_prompt_format(config.model, config.prompt_format)
+    examples = make_examples(config)
+    from sense.training import session, trainer  # torch is loaded once the input is known to be good
+    from sense.training.objectives import sft_loss
+    from sense.training.pack import plan_steps
+    from sense.training.tokens import tokenize
+
+    run_dir.check_disk()
+    loaded = session.open_model(config)
+    rows = [(str(example.id), example.prompt, [example.completion]) for example in examples]
+    tokenized = session.within(tokenize(rows, loaded.tokenizer), max_tokens=config.max_tokens, label="sft")
+    run_dir.start(need_bytes=session.disk_needed(loaded))
+    jsonl.write(run_dir / "examples.jsonl", examples)
+    steps = plan_steps(
+        tokenized,
+        epochs=config.epochs,
+        branches_per_pack=config.branches_per_pack,
+        packs_per_step=config.packs_per_step,
+        count_pairs=False,
+        seed=config.seed,
+    )
+    result = trainer.train(
+        loaded.model, steps, pack_loss=sft_loss, recipe=session.recipe_of(config), folder=run_dir.path, label="sft"
+    )
+    session.save(loaded, run_dir, config, stage="sft")
+    trainer.remove_checkpoints(run_dir.path)
+    return Outcome(summary={"examples": len(tokenized), "left_out": len(examples) - len(tokenized), **result})
+
+
+def make_examples(config: Config) -> list[SftExample]:
+    """Build the prompts and completions of all folders; ids carry the folder's number where there are several.
+
+    Raises:
+        DataError: a folder has no such split, or a question has no gold SQL.
+    """
+    examples: list[SftExample] = []
+    for number, folder in enumerate(config.data):
+        examples += _of_folder(folder, config, prefix=f"{number}:" if len(config.data) > 1 else "")
+    if not examples:
+        raise DataError(f"{config.data[0]}: split {config.split!r} has no questions")
+    if 0 < config.limit < len(examples):
+        chosen = sorted(random.Random(config.seed).sample(range(len(examples)), config.limit))
+        examples = [examples[i] for i in chosen]
+    return examples
+
+
+def _of_folder(folder: Path, config: Config, *, prefix: str) -> list[SftExample]:
+    questions = spider.load_questions(folder, config.split)
+    spider.check_databases(folder, questions)
+    prompter = Prompter(folder, prompt_format=config.prompt_format)
+    examples: list[SftExample] = []
+    for question in questions:
+        if not question.gold_sql.strip():
+            raise DataError(f"{folder}: split {config.split!r}: question {question.id!r} has no SQL to learn from")
+        examples.append(
+            SftExample(
+                id=f"{prefix}{question.id}" if prefix else question.id,
+                db_id=question.db_id,
+                prompt=prompter.prompt(question),
+                completion=completion(question.gold_sql),
+            )
+        )
+    return examples

@@ -1,0 +1,244 @@
+"""Train on packs with transformers' Trainer: steps laid out beforehand, checkpoints that survive a kill, one file of metrics."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from sense import jsonl
+from sense.errors import ModelError
+from sense.progress import Meter, say
+from sense.training.pack import Pack
+
+COMPLETE = "complete"  # written into a checkpoint when all else of it is on the disk
+
+# From a model and a pack: the summed loss of its items, and sums of what is to be shown beside it.
+PackLoss = Callable[[torch.nn.Module, Pack], tuple[Tensor, dict[str, float]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How to train; see the fields of `sense sft --help`."""
+
+    learning_rate: float
+    warmup_ratio: float
+    weight_decay: float
+    bf16: bool
+    checkpoint_minutes: float
+    seed: int
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Sums over the packs of the step under way."""
+
+    values: dict[str, float] = field(default_factory=dict)
+
+    def add(self, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self.values[name] = self.values.get(name, 0.0) + value
+
+
+def train(
+    model: PreTrainedModel | torch.nn.Module,
+    steps: Sequence[Sequence[Pack]],
+    *,
+    pack_loss: PackLoss,
+    recipe: Recipe,
+    folder: Path,
+    label: str,
+) -> dict[str, float]:
+    """Train `model` in place through all steps, going on from the last whole checkpoint in `folder` if there is one.
+
+    Writes `metrics.jsonl` into `folder`, one line a step. The checkpoints are the caller's to remove once the model
+    is saved: see `remove_checkpoints`.
+
+    Raises:
+        ModelError: a loss was not a number; nothing of that step is kept.
+    """
+    packs_per_step = max(len(step) for step in steps)
+    checkpoint = _last_checkpoint(folder / "checkpoints")
+    done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+    if checkpoint:
+        say(f"{label}: going on from step {done} of {len(steps)}")
+    metrics_path = folder / "metrics.jsonl"
+    _cut_metrics(metrics_path, done)
+    sums = _Sums()
+    with jsonl.Appender(metrics_path) as metrics:
+        meter = Meter(label, total=len(steps), done=done)
+        trainer = _PackTrainer(
+            model=model,
+            args=TrainingArguments(
+                output_dir=str(folder / "checkpoints"),
+                max_steps=len(steps),
+                per_device_train_batch_size=1,
+                gradient_accumulation_steps=packs_per_step,
+                learning_rate=recipe.learning_rate,
+                lr_scheduler_type="cosine",
+                warmup_steps=round(recipe.warmup_ratio * len(steps)),
+                weight_decay=recipe.weight_decay,
+                max_grad_norm=1.0,
+                adam_beta2=0.99,
+                bf16=recipe.bf16,
+                use_cpu=not torch.cuda.is_available(),
+                logging_steps=1,
+                save_strategy="no",
+                report_to=[],
+                remove_unused_columns=False,
+                dataloader_pin_memory=False,
+                gradient_checkpointing=False,
+                seed=recipe.seed,
+                disable_tqdm=True,
+            ),
+            train_dataset=_Steps(steps, packs_per_step),
+            data_collator=_first,
+            callbacks=[_Bookkeeper(metrics, meter, sums, recipe.checkpoint_minutes * 60)],
+        )
+        trainer.pack_loss, trainer.sums = pack_loss, sums
+        trainer.loss_is_scaled_for_ga = True
+        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(ProgressCallback)
+        started = time.monotonic()
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        finally:
+            meter.close()
+    lines = jsonl.read_objects(metrics_path)
+    last = lines[-max(1, len(lines) // 10) :]
+    return {
+        "steps": len(steps),
+        "tokens": sum(line["tokens"] for line in lines),
+        "tokens_unpacked": sum(line["tokens_unpacked"] for line in lines),
+        "seconds_training": round(time.monotonic() - started, 1),
+        "loss_first": round(lines[0]["loss"], 4),
+        "loss_last_tenth": round(sum(line["loss"] for line in last) / len(last), 4),
+    }
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a training that is saved."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def fix_seed(seed: int) -> None:
+    """Seed the generators that transformers and peft draw from when they make new weights."""
+    random.seed(seed)
+    torch.manual_seed(seed)
+
+
+class _Steps(Dataset[dict[str, Any]]):
+    """The packs of all steps in order; short steps are filled up with nothing, so that steps stay aligned."""
+
+    def __init__(self, steps: Sequence[Sequence[Pack]], packs_per_step: int) -> None:
+        self._packs: list[Pack | None] = []
+        for step in steps:
+            self._packs += [*step, *[None] * (packs_per_step - len(step))]
+
+    def __len__(self) -> int:
+        return len(self._packs)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"pack": self._packs[index]}
+
+
+def _first(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return items[0]
+
+
+class _PackTrainer(Trainer):  # type: ignore[misc]
+    """Trainer whose batch is one pack."""
+
+    pack_loss: PackLoss
+    sums: _Sums
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,  # noqa: ARG002
+        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
+    ) -> Tensor:
+        pack: Pack | None = inputs["pack"]
+        if pack is None:
+            return sum(p.sum() for p in model.parameters() if p.requires_grad) * 0.0  # type: ignore[return-value]
+        total, shown = self.pack_loss(model, pack)
+        if not torch.isfinite(total):
+            ids = ", ".join(example.id for example in pack.examples[:3])
+            raise ModelError(
+                f"the loss is {total.item()} at step {self.state.global_step + 1} (examples {ids}, ...): "
+                f"training stopped; a lower learning_rate may help"
+            )
+        branches = pack.branches
+        self.sums.add(
+            {name: value / pack.denominator for name, value in shown.items()}
+            | {
+                "tokens": len(pack.schema) + sum(map(len, branches)),
+                "tokens_unpacked": sum(len(pack.schema) + len(branch) for branch in branches),
+            }
+        )
+        return total / pack.denominator
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
+
+
+class _Bookkeeper(TrainerCallback):  # type: ignore[misc]
+    """Writes a line of metrics a step, moves the bar, asks for checkpoints by the clock and marks whole ones."""
+
+    def __init__(self, metrics: jsonl.Appender, meter: Meter, sums: _Sums, every_s: float) -> None:
+        self._metrics, self._meter, self._sums, self._every_s = metrics, meter, sums, every_s
+        self._saved = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:  # noqa: ARG002
+        if time.monotonic() - self._saved >= self._every_s and state.global_step < state.max_steps:
+            control.should_save = True
+        return control
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:  # noqa: ARG002
+        if "loss" not in logs:
+            return
+        line = {"step": state.global_step, "loss": logs["loss"], "learning_rate": logs["learning_rate"]}
+        line |= {"grad_norm": float(logs.get("grad_norm", 0.0))}
+        line |= {name: round(value, 6) for name, value in self._sums.values.items()}
+        self._sums.values.clear()
+        self._metrics.add(line)
+        self._meter.advance(note=f"loss {logs['loss']:.3f}")
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        folder = Path(args.output_dir)
+        (folder / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        for other in folder.glob("checkpoint-*"):
+            if other.name != f"checkpoint-{state.global_step}":
+                shutil.rmtree(other)
+        self._saved = time.monotonic()
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """Find the newest whole checkpoint; halves that a kill left are removed."""
+    whole: list[Path] = []
+    for checkpoint in folder.glob("checkpoint-*"):
+        if (checkpoint / COMPLETE).exists():
+            whole.append(checkpoint)
+        else:
+            shutil.rmtree(checkpoint)
+    return max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+
+
+def _cut_metrics(path: Path, steps: int) -> None:
+    """Drop lines of steps that are about to be done again."""
+    if path.exists():
+        whole = path.read_text(encoding="utf-8").split("\n")[:-1]
+        kept = [line for line in map(json.loads, whole) if line["step"] <= steps]
+        jsonl.write(path, kept)

@@ -1,0 +1,1 @@
+"""Weak data: sample, label, pair."""

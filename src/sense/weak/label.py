@@ -1,0 +1,173 @@
+"""The `label` stage: run the candidates of a weak model and say of each whether it answers its question."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from math import comb
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from sense import jsonl
+from sense.databases.spider import check_databases, database_files, load_questions
+from sense.errors import DataError
+from sense.execution.outcome import Comparison, Match
+from sense.execution.pool import CompareJob, compare_queries
+from sense.execution.rules import Rule
+from sense.execution.run import Limits
+from sense.progress import meter, say
+from sense.records import Candidate, Label, Question, Verdict
+from sense.rundir import RunDir
+from sense.stage import InputPath, Outcome, StageConfig
+
+LABELS: dict[Match, Label] = {
+    Match.SAME: Label.RIGHT,
+    Match.DIFFERENT: Label.WRONG,
+    Match.CANDIDATE_ERROR: Label.ERROR,
+    Match.CANDIDATE_TIMEOUT: Label.TIMEOUT,
+    Match.CANDIDATE_TOO_MUCH: Label.TIMEOUT,  # it too was stopped before its end
+    Match.CANDIDATE_REFUSED: Label.REFUSED,
+    Match.WORKER_DIED: Label.ERROR,
+    Match.GOLD_FAILED: Label.UNJUDGED,
+}
+
+
+class Config(StageConfig):
+    """Settings of `label`."""
+
+    data: InputPath = Field(
+        description="folder with the questions and databases, laid out as Spider's or BIRD's"
+    )
+    split: str = Field("train", description="the question file that was sampled for: train means train.json")
+    candidates: InputPath = Field(description="candidates.jsonl of 'sense sample'")
+    rule: Literal["spider", "bird"] = Field(
+        "spider",
+        description="whose rule says that two results are the same: take that of the questions' benchmark",
+    )
+    timeout_s: float = Field(10, gt=0, description="how long one query may run, in seconds")
+    workers: int = Field(0, ge=0, description="how many queries run at a time; 0: one for each processor")
+
+
+def run(config: Config, run_dir: RunDir) -> Outcome:
+    """Write verdicts.jsonl in the candidates' order; a rerun goes on after the last verdict.
+
+    Raises:
+        DataError: the questions or candidates cannot be read, or do not belong together.
+        DatabaseError: a database is missing.
+    """
+    questions = {str(question.id): question for question in load_questions(config.data, config.split)}
+    candidates = jsonl.read(config.candidates, Candidate)
+    _check(config.candidates, candidates, questions)
+    check_databases(config.data, (questions[str(candidate.question_id)] for candidate in candidates))
+
+    run_dir.start()
+    path = run_dir / "verdicts.jsonl"
+    done = {verdict.candidate_id for verdict in jsonl.resume(path, Verdict)}
+    waiting = [candidate for candidate in candidates if candidate.id not in done]
+    if done:
+        say(f"label: {len(done)} verdicts are there already, {len(waiting)} candidates to go")
+    with jsonl.Appender(path) as file:
+        for verdict in _label(config, waiting, questions):
+            file.add(verdict)
+    return _outcome(summarize(jsonl.read(path, Verdict)))
+
+
+def summarize(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Count labels; share right and pass@k leave out what could not be judged."""
+    by_question: dict[str, list[bool]] = {}
+    for verdict in verdicts:
+        if verdict.label is not Label.UNJUDGED:
+            by_question.setdefault(str(verdict.question_id), []).append(verdict.label is Label.RIGHT)
+    rights = [right for labels in by_question.values() for right in labels]
+    return {
+        "candidates": len(verdicts),
+        "questions": len({str(verdict.question_id) for verdict in verdicts}),
+        "labels": {
+            label.value: count for label, count in Counter(each.label for each in verdicts).most_common()
+        },
+        "share_right": sum(rights) / len(rights) if rights else None,
+        "pass_at": _pass_at(list(by_question.values())),
+        "questions_with_both": sum(any(labels) and not all(labels) for labels in by_question.values()),
+    }
+
+
+def pass_at_k(*, samples: int, right: int, k: int) -> float:
+    """Estimate without bias how likely at least one of `k` samples is right; `k` is at most `samples`.
+
+    >>> pass_at_k(samples=4, right=1, k=2)
+    0.5
+
+    Source: Chen et al. (2021), Evaluating Large Language Models Trained on Code, equation 1.
+    """
+    return 1 - comb(samples - right, k) / comb(samples, k)
+
+
+def _pass_at(questions: Sequence[Sequence[bool]]) -> dict[str, float]:
+    """Average pass@k over questions, for k = 1, 2, 4, ... as far as every question has that many samples."""
+    found: dict[str, float] = {}
+    k = 1
+    while questions and k <= min(len(labels) for labels in questions):
+        each = [pass_at_k(samples=len(labels), right=sum(labels), k=k) for labels in questions]
+        found[str(k)] = sum(each) / len(each)
+        k *= 2
+    return found
+
+
+def _outcome(summary: dict[str, Any]) -> Outcome:
+    unjudged = summary["labels"].get(Label.UNJUDGED, 0)
+    total = summary["candidates"]
+    shortfall = f"{unjudged} of {total} candidates are unjudged: their gold query fails" if unjudged else None
+    return Outcome(summary=summary, shortfall=shortfall)
+
+
+def _label(
+    config: Config, candidates: Sequence[Candidate], questions: dict[str, Question]
+) -> Iterator[Verdict]:
+    jobs = [_job(config, candidate, questions[str(candidate.question_id)]) for candidate in candidates]
+    limits = Limits(timeout_s=config.timeout_s)
+    with meter("label", total=len(jobs)) as shown:
+        comparisons = compare_queries(jobs, limits=limits, workers=config.workers, on_done=shown.advance)
+        for candidate, comparison in zip(candidates, comparisons, strict=True):
+            yield _verdict(candidate, comparison)
+
+
+def _job(config: Config, candidate: Candidate, question: Question) -> CompareJob:
+    return CompareJob(
+        databases=database_files(config.data, question.db_id),
+        gold_sql=question.gold_sql,
+        candidate_sql=candidate.sql,
+        rule=Rule(config.rule),
+    )
+
+
+def _verdict(candidate: Candidate, comparison: Comparison) -> Verdict:
+    return Verdict(
+        candidate_id=candidate.id,
+        question_id=candidate.question_id,
+        db_id=candidate.db_id,
+        sql=candidate.sql,
+        logprob=candidate.logprob,
+        label=LABELS[comparison.match],
+        reason=comparison.reason,
+    )
+
+
+def _check(path: Path, candidates: Sequence[Candidate], questions: dict[str, Question]) -> None:
+    if not candidates:
+        raise DataError(f"{path}: there are no candidates in it")
+    seen: set[str] = set()
+    for candidate in candidates:
+        where = f"{path}: candidate {candidate.id!r}"
+        question = questions.get(str(candidate.question_id))
+        if question is None:
+            raise DataError(f"{where}: there is no question with id {candidate.question_id!r} in the split")
+        if question.db_id != candidate.db_id:
+            raise DataError(
+                f"{where}: it is for database {candidate.db_id!r}, its question is about {question.db_id!r}; "
+                f"was it sampled for another split?"
+            )
+        if candidate.id in seen:
+            raise DataError(f"{where}: its id occurs twice")
+        seen.add(candidate.id)
