@@ -41,6 +41,7 @@ STAGE_LINES = {
     "report": "one page with results, curves and errors",
 }
 OTHER_LINES = {
+    "ask": "ask a model about a database of yours",
     "run": "run a recipe: a chain of stages; what is up to date is not done again",
     "model": "download a model by its name, or list the known ones",
 }
@@ -101,6 +102,8 @@ def _dispatch(argv: list[str]) -> int:
         return _run_recipe(rest)
     if command == "model":
         return _model(rest)
+    if command == "ask":
+        return _ask(rest)
     if command in recipe.STAGES:
         return _run_stage(command, rest)
     commands = [*recipe.STAGES, *OTHER_LINES]
@@ -119,7 +122,7 @@ usage: sense COMMAND ...
 The stages, in the order the data flows; each reads files and fills one folder (--out):
 {table(STAGE_LINES)}
 
-All at once, and models:
+All at once, models, and use:
 {table(OTHER_LINES)}
 
 `sense COMMAND --help` shows a command's settings; `sense run recipes/demo.yaml` is a good start.
@@ -227,9 +230,31 @@ def _model(argv: Sequence[str]) -> int:
     return 0
 
 
+def _ask(argv: Sequence[str]) -> int:
+    parser = _parser("sense ask", f"sense ask: {OTHER_LINES['ask']}.")
+    parser.add_argument("question", help="what you want to know, in quotes")
+    parser.add_argument("--model", required=True, help="known name, Hugging Face id, folder or GGUF file")
+    parser.add_argument("--database", required=True, type=Path, metavar="FILE", help="SQLite file; only read")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
+    given = parser.parse_strictly(argv)
+    inference = importlib.import_module("sense.inference.ask")
+    outcome = importlib.import_module("sense.execution.outcome")
+    sql, ending = inference.ask(given["question"], database=given["database"], model=given["model"])
+    rows = [list(row) for row in getattr(ending, "rows", ())]
+    if given["json"]:
+        _show(json.dumps({"sql": sql, "rows": rows, "ending": outcome.describe(ending)}, default=str))
+    else:
+        _show("\n".join([sql, *("\t".join(map(str, row)) for row in rows), f"({outcome.describe(ending)})"]))
+    return 0 if isinstance(ending, outcome.Rows) else EXIT_SHORT
+
+
 def _report(summary: Mapping[str, Any], shortfalls: Sequence[str], *, as_json: bool) -> int:
     if as_json:
         _show(json.dumps(summary, ensure_ascii=False, default=str))
+    elif "page" in summary:  # a report: its table says it all
+        tables = importlib.import_module("sense.report.tables")
+        _show(tables.text_table(summary))
+        _show(f"report: {summary['page']}")
     else:  # a recipe's other steps have said what they did, and are in summary.json
         _show("\n".join(_lines({name: value for name, value in summary.items() if name != "steps"})))
     for line in shortfalls:

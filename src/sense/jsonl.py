@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, is_dataclass
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -28,7 +27,7 @@ def read(path: Path, record_type: type[Record]) -> list[Record]:
     Raises:
         DataError: the file is missing, or a line is not JSON or not such a record.
     """
-    adapter = _adapter(record_type)
+    adapter = TypeAdapter(record_type)
     records: list[Record] = []
     for number, value in _values(path):
         try:
@@ -152,8 +151,3 @@ def _drop_unfinished_line(path: Path) -> None:
 def _short(value: object, limit: int = 80) -> str:
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-@cache
-def _adapter(record_type: type[Record]) -> TypeAdapter[Record]:
-    return TypeAdapter(record_type)

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sense import jsonl
+from sense.databases.normal_form import normal_form
 from sense.errors import DataError
 from sense.records import Label, PreferencePair, Question, Verdict
 from sense.rundir import RunDir
 from sense.stage import Outcome
-from sense.databases.normal_form import normal_form
 from sense.weak.pairs import Config, Pairs, Strategy, make_pairs, run
 
 GOLD = "SELECT name FROM pet"

@@ -140,7 +140,8 @@ def entry_of_schema(schema: Schema) -> dict[str, Any]:
         "column_types": types,
         "primary_keys": primary,
         "foreign_keys": [
-            [position[key.table, key.column], position[key.to_table, key.to_column]] for key in schema.foreign_keys
+            [position[key.table, key.column], position[key.to_table, key.to_column]]
+            for key in schema.foreign_keys
         ],
     }
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from sense.databases.schema import Schema
 from sense.databases.sqlite import open_read_only, quote
 
-SAMPLE_ROWS = 5_000  # a column's habits show in its first rows; a full scan of a large table would take minutes
+SAMPLE_ROWS = (
+    5_000  # a column's habits show in its first rows; a full scan of a large table would take minutes
+)
 MAX_VALUE_CHARS = 40  # longer texts are prose, which no question quotes whole
 
 
@@ -36,7 +38,9 @@ def example_values(
                 continue
             listed = ", ".join(quote(name) for name in names)
             try:
-                rows = connection.execute(f"SELECT {listed} FROM {quote(table.name)} LIMIT {SAMPLE_ROWS}").fetchall()
+                rows = connection.execute(
+                    f"SELECT {listed} FROM {quote(table.name)} LIMIT {SAMPLE_ROWS}"
+                ).fetchall()
             except sqlite3.DatabaseError:
                 continue  # tables.json may name what the file lacks; the model is still told of the column
             for i, name in enumerate(names):

@@ -157,4 +157,3 @@ def _ending_of(error: Exception, guard: _Guard, limits: Limits) -> Ending:
 
 def _value_bytes(value: Value) -> int:
     return VALUE_OVERHEAD_BYTES + len(value) if isinstance(value, str | bytes) else VALUE_OVERHEAD_BYTES
-

@@ -21,15 +21,21 @@ from sense.stage import InputPath, ModelName, Outcome, StageConfig
 class Config(StageConfig):
     """Settings of `sense predict`."""
 
-    model: ModelName = Field(description="known name, Hugging Face id, folder (model or adapter) or GGUF file")
+    model: ModelName = Field(
+        description="known name, Hugging Face id, folder (model or adapter) or GGUF file"
+    )
     data: InputPath = Field(description="folder in Spider's layout")
     split: str = Field("dev", description="question file, without .json")
     prompt_format: str | None = Field(
         None, description="id of the prompt format; by default the one that the model was trained with"
     )
-    max_new_tokens: Annotated[int, Field(ge=1)] = Field(128, description="an answer is cut after so many tokens")
+    max_new_tokens: Annotated[int, Field(ge=1)] = Field(
+        128, description="an answer is cut after so many tokens"
+    )
     batch: Annotated[int, Field(ge=1)] = Field(48, description="questions answered together")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is native")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where it is native"
+    )
     limit: Annotated[int, Field(ge=0)] = Field(
         0, description="answer only so many questions, spread evenly over the split; 0: all"
     )
@@ -53,7 +59,13 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     if whole:
         say(f"predict: {sum(map(len, whole))} predictions reused")
     finished = {str(question.id) for batch in whole for question in batch}
-    _answer([b for b in batches if str(b[0].id) not in finished], prompter, config, unordered, total=len(questions))
+    _answer(
+        [b for b in batches if str(b[0].id) not in finished],
+        prompter,
+        config,
+        unordered,
+        total=len(questions),
+    )
     by_id = {str(prediction.id): prediction for prediction in jsonl.read(unordered, Prediction)}
     jsonl.write(run_dir / "predictions.jsonl", (by_id[str(question.id)] for question in questions))
     unordered.unlink()
@@ -97,5 +109,7 @@ def _batches(questions: list[Question], size: int) -> list[list[Question]]:
     for question in questions:
         by_database.setdefault(question.db_id, []).append(question)
     return [
-        members[start : start + size] for members in by_database.values() for start in range(0, len(members), size)
+        members[start : start + size]
+        for members in by_database.values()
+        for start in range(0, len(members), size)
     ]

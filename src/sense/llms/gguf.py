@@ -31,7 +31,9 @@ def convert(gguf: Path, folder: Path) -> None:
                 gguf.parent,
                 gguf_file=gguf.name,
                 dtype=torch.float32,
-                quantization_config=GgufConfig(dequantize=True),  # else the model refuses to be trained or saved
+                quantization_config=GgufConfig(
+                    dequantize=True
+                ),  # else the model refuses to be trained or saved
             )
     except (ValueError, OSError, KeyError, RuntimeError) as error:
         raise ModelError(f"{gguf}: not readable as a GGUF model: {str(error).splitlines()[0]}") from None
@@ -53,5 +55,5 @@ def _tie_if_split(model: torch.nn.Module) -> None:
         apart = (embedding - output).norm() / output.norm()
         if apart < 0.1:
             embedding.copy_(output)
-            model.config.tie_word_embeddings = True  # type: ignore[union-attr, assignment]
+            model.config.tie_word_embeddings = True  # type: ignore[union-attr]
             model.tie_weights()  # type: ignore[operator]

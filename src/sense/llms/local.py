@@ -216,7 +216,9 @@ def _prefill(loaded: Loaded, cache: PrefixCache, texts: Sequence[str]) -> Tensor
     return hidden_BLV[order]
 
 
-def _forward(model: PreTrainedModel, ids: Tensor, positions: Tensor, cache: PrefixCache, *, keep: int) -> Tensor:
+def _forward(
+    model: PreTrainedModel, ids: Tensor, positions: Tensor, cache: PrefixCache, *, keep: int
+) -> Tensor:
     output = model(
         input_ids=ids,
         position_ids=positions,

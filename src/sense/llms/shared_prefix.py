@@ -16,8 +16,8 @@ Shapes: B branches, H query heads, K key/value heads, G = H / K, P prefix tokens
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,18 +29,45 @@ from sense.errors import ModelError
 ATTENTION_NAME = "sense_shared_prefix"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+BLOCK_BRANCHES = 4  # branches of like length that attention pads to one; the other layers see no padding
+
+
 class BranchedRow:
-    """The layout of a flat row: `prefix` tokens, then `branches` blocks of `length` tokens, padded at their ends."""
+    """The layout of a flat row: `prefix` tokens, then branches of these lengths, one after the other, unpadded.
 
-    prefix: int
-    branches: int
-    length: int
+    Branches of like length should stand side by side: attention takes them in blocks and pads within a block.
+    """
 
-    def position_ids(self) -> Tensor:
-        """Positions of the row's tokens (1, T); every branch goes on from the prefix."""
-        own = torch.arange(self.prefix, self.prefix + self.length).repeat(self.branches)
-        return torch.cat([torch.arange(self.prefix), own]).unsqueeze(0)
+    def __init__(self, *, prefix: int, lengths: Sequence[int], device: torch.device | str = "cpu") -> None:
+        """Lay out a row."""
+        self.prefix = prefix
+        positions = [torch.arange(prefix), *(torch.arange(prefix, prefix + length) for length in lengths)]
+        self.position_ids = torch.cat(positions).unsqueeze(0).to(device)
+        self.blocks: list[Block] = []
+        start = prefix
+        for first in range(0, len(lengths), BLOCK_BRANCHES):
+            own = torch.tensor(lengths[first : first + BLOCK_BRANCHES])
+            longest = int(own.max())
+            steps = torch.arange(longest)
+            starts = start + own.cumsum(0) - own
+            # Padding repeats a branch's last token: behind all its real ones, so none of them sees it.
+            places_BL = starts[:, None] + torch.minimum(steps, own[:, None] - 1)
+            real = (steps < own[:, None]).flatten().nonzero()[:, 0]
+            sees_LT = torch.ones(longest, prefix + longest, dtype=torch.bool).tril(diagonal=prefix)
+            self.blocks.append(Block(places_BL.to(device), real.to(device), sees_LT.to(device)))
+            start += int(own.sum())
+
+
+class Block(NamedTuple):
+    """Branches that attention computes together.
+
+    `places_BL` says where in the row each (padded) token of a branch stands, `real` which of the B x L are no
+    padding, `sees_LT` which of the prefix's and its own branch's tokens a token sees.
+    """
+
+    places_BL: Tensor
+    real: Tensor
+    sees_LT: Tensor
 
 
 class PrefixCache:
@@ -121,7 +148,9 @@ def use_shared_prefix(model: PreTrainedModel) -> None:
     config = model.config.get_text_config()
     kind = config.model_type
     if any("sliding" in layer or "chunked" in layer for layer in getattr(config, "layer_types", None) or ()):
-        raise ModelError(f"model type {kind!r} has sliding-window layers, which a shared prefix does not compute")
+        raise ModelError(
+            f"model type {kind!r} has sliding-window layers, which a shared prefix does not compute"
+        )
     for name in ("attn_logit_softcapping", "attention_sinks"):
         if getattr(config, name, None):
             raise ModelError(f"model type {kind!r} uses {name}, which a shared prefix does not compute")
@@ -170,30 +199,44 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Ten
 
 def _branched(query: Tensor, key: Tensor, value: Tensor, *, scaling: float, row: BranchedRow) -> Tensor:
     """The prefix attends to itself; each branch to the prefix and itself."""
-    p, b, length = row.prefix, row.branches, row.length
+    p = row.prefix
     heads, kv_heads, size = query.shape[1], key.shape[1], query.shape[3]
     groups = heads // kv_heads
     outs: list[Tensor] = []
     if p:
-        outs.append(_causal(query[:, :, :p], key[:, :, :p], value[:, :, :p], scaling=scaling))
+        outs.append(_causal(query[:, :, :p], key[:, :, :p], value[:, :, :p], scaling=scaling)[0])
+    for block in row.blocks:
+        b, length = block.places_BL.shape
+        places = block.places_BL.flatten()
 
-    def blocks(states: Tensor) -> Tensor:
-        return states[0, :, p:].reshape(-1, b, length, size).transpose(0, 1)
+        def behind_prefix(
+            states: Tensor, b: int = b, length: int = length, places: Tensor = places
+        ) -> Tensor:
+            own = states[0].index_select(1, places).reshape(kv_heads, b, length, size).transpose(0, 1)
+            return torch.cat([states[:, :, :p].expand(b, -1, -1, -1), own], dim=2)
 
-    keys_BKTD = torch.cat([key[:, :, :p].expand(b, -1, -1, -1), blocks(key)], dim=2)
-    values_BKTD = torch.cat([value[:, :, :p].expand(b, -1, -1, -1), blocks(value)], dim=2)
-    # Heads of one group share keys: laid one after the other as queries, they need no copy of them.
-    queries_BKMD = blocks(query).reshape(b, kv_heads, groups * length, size)
-    sees_LT = torch.ones(length, p + length, dtype=torch.bool, device=query.device).tril(diagonal=p)
-    out = scaled_dot_product_attention(
-        queries_BKMD, keys_BKTD, values_BKTD, attn_mask=sees_LT.repeat(groups, 1), scale=scaling
-    )
-    outs.append(out.reshape(b, heads, length, size).transpose(0, 1).reshape(1, heads, b * length, size))
-    return torch.cat(outs, dim=2)
+        own_queries = query[0].index_select(1, places).reshape(heads, b, length, size).transpose(0, 1)
+        out = scaled_dot_product_attention(
+            # Heads of one group share keys: laid one after the other as queries, they need no copy of them.
+            own_queries.reshape(b, kv_heads, groups * length, size),
+            behind_prefix(key),
+            behind_prefix(value),
+            attn_mask=block.sees_LT.repeat(groups, 1),
+            scale=scaling,
+        )
+        flat = out.reshape(b, heads, length, size).transpose(0, 1).reshape(heads, b * length, size)
+        outs.append(flat.index_select(1, block.real))
+    return torch.cat(outs, dim=1).unsqueeze(0)
 
 
 def _cached(
-    query: Tensor, own_keys_BKTD: Tensor, own_values_BKTD: Tensor, *, scaling: float, cache: PrefixCache, layer: int
+    query: Tensor,
+    own_keys_BKTD: Tensor,
+    own_values_BKTD: Tensor,
+    *,
+    scaling: float,
+    cache: PrefixCache,
+    layer: int,
 ) -> Tensor:
     """All branches meet the one copy of the prefix in a single product, then each its own tokens."""
     prefix_keys_KPD, prefix_values_KPD = cache.prefix_of(layer)
@@ -202,7 +245,9 @@ def _cached(
     groups = heads // kv_heads
     queries = (query * scaling).reshape(b, kv_heads, groups * length, size)
     flat_KMD = queries.transpose(0, 1).reshape(kv_heads, b * groups * length, size)
-    to_prefix = (flat_KMD @ prefix_keys_KPD.transpose(1, 2)).reshape(kv_heads, b, groups * length, p).transpose(0, 1)
+    to_prefix = (
+        (flat_KMD @ prefix_keys_KPD.transpose(1, 2)).reshape(kv_heads, b, groups * length, p).transpose(0, 1)
+    )
     to_own = queries @ own_keys_BKTD.transpose(2, 3)
     places_T = torch.arange(own_keys_BKTD.shape[2], device=query.device)
     last_BL = cache.lengths_B[:, None] + torch.arange(length, device=query.device)

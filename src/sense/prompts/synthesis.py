@@ -86,7 +86,9 @@ def database_request(
     *, area: str, tables: int, main_rows: int, banned: Sequence[str], shots: Sequence[Shot]
 ) -> list[Message]:
     """Ask for a new domain, its schema and its rows."""
-    examples = "\n\n".join(f"Domain: {s.domain}\nSchema: {s.schema}\nQuestion: {s.question}\nSQL: {s.sql}" for s in shots)
+    examples = "\n\n".join(
+        f"Domain: {s.domain}\nSchema: {s.schema}\nQuestion: {s.question}\nSQL: {s.sql}" for s in shots
+    )
     user = f"""Create one new database that questions will be asked about later.
 
 1. Domain. Start from this area of life: {area}. Settle on one concrete domain in it, as an organization that really works there would keep records. Keep clear of domains that our collection has too many of: {"; ".join(banned)}.
@@ -107,7 +109,9 @@ def questions_request(
     *, domain: str, schema: Sequence[str], rows: str, level: str, count: int, shots: Sequence[Shot]
 ) -> list[Message]:
     """Ask for questions of one level about a database whose rows are shown."""
-    examples = "\n\n".join(f"Domain: {s.domain}\nSchema: {s.schema}\nQuestion: {s.question}\nSQL: {s.sql}" for s in shots)
+    examples = "\n\n".join(
+        f"Domain: {s.domain}\nSchema: {s.schema}\nQuestion: {s.question}\nSQL: {s.sql}" for s in shots
+    )
     ddl = "\n".join(schema)
     user = f"""Write {count} new questions with their SQL about the database below, all at the level {level}.
 

@@ -96,7 +96,11 @@ def completion(sql: str) -> str:
 def split_prompt(prompt: str) -> SplitPrompt:
     """Split a prompt where its schema ends; a prompt of another make is all question."""
     match = _QUESTION_START.search(prompt)
-    return SplitPrompt("", prompt) if match is None else SplitPrompt(prompt[: match.start()], prompt[match.start() :])
+    return (
+        SplitPrompt("", prompt)
+        if match is None
+        else SplitPrompt(prompt[: match.start()], prompt[match.start() :])
+    )
 
 
 def format_of(prompt_format: str) -> Format:

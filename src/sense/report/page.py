@@ -62,7 +62,7 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
         answers = run_both(
             answers, data=config.data, limits=Limits(timeout_s=config.timeout_s), workers=config.workers
         )
-    summary = compare(models, seed=config.seed)
+    summary = compare(models, seed=config.seed) | {"page": str(run_dir / PAGE_FILE)}
     last = list(models)[-1]
     n_wrong = sum(score.ex == 0 for score in models[last].scores.values())
     html = render(

@@ -27,8 +27,8 @@ from sense.execution.run import Limits
 from sense.progress import meter, say
 from sense.rundir import RunDir, write_json
 from sense.stage import InputPath, Outcome, StageConfig
-from sense.strong.generate import SynthDatabase, read_databases
 from sense.strong.populate import Unbuildable, build
+from sense.strong.written import SynthDatabase, read_databases
 
 MAX_EMPTY_SHARE = 0.05  # "nothing" is an answer, but one that many wrong queries give too
 
@@ -37,9 +37,15 @@ class Config(StageConfig):
     """Settings of `sense filter`."""
 
     source: InputPath = Field(description="run folder of 'sense synthesize'")
-    test_share: Annotated[float, Field(ge=0, lt=1)] = Field(0.25, description="share of a database's questions held out")
-    new_databases: Annotated[int, Field(ge=0)] = Field(2, description="databases held out whole, drawn by seed")
-    max_rows: Annotated[int, Field(ge=1)] = Field(200, description="a query with more rows answers no question")
+    test_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.25, description="share of a database's questions held out"
+    )
+    new_databases: Annotated[int, Field(ge=0)] = Field(
+        2, description="databases held out whole, drawn by seed"
+    )
+    max_rows: Annotated[int, Field(ge=1)] = Field(
+        200, description="a query with more rows answers no question"
+    )
     timeout_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds that a query may run")
     workers: Annotated[int, Field(ge=0)] = Field(0, description="processes that run queries; 0: one a core")
     seed: int = Field(0, description="seed of the splits")
@@ -136,7 +142,9 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     run_dir.start()
     data = run_dir / "data"
     built, unbuildable, rejected = _build_all(databases, data)
-    dropped = [{"id": name, "db_id": name, "check": "builds", "reason": why} for name, why in unbuildable.items()]
+    dropped = [
+        {"id": name, "db_id": name, "check": "builds", "reason": why} for name, why in unbuildable.items()
+    ]
     usable = [item for item in items if item.db_id in built]
     dropped += [
         {"id": item.id, "db_id": item.db_id, "check": "builds", "reason": "its database could not be built"}
@@ -144,7 +152,9 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
         if item.db_id not in built
     ]
     kept: list[Item] = []
-    memory = Kept(questions=set(), queries=set(), empty=Counter(), asked=Counter(item.db_id for item in usable))
+    memory = Kept(
+        questions=set(), queries=set(), empty=Counter(), asked=Counter(item.db_id for item in usable)
+    )
     for item, ending in zip(usable, _run_all(usable, data, config), strict=True):
         case = Case(item=item, ending=ending, kept=memory, max_rows=config.max_rows)
         verdict = next(((name, why) for name, check in CHECKS if (why := check(case)) is not None), None)
@@ -168,7 +178,9 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     return Outcome(summary=_summary(items, kept, dropped, splits, built, len(rejected)))
 
 
-def split(items: Sequence[Item], *, test_share: float, new_databases: int, seed: int) -> dict[str, list[Item]]:
+def split(
+    items: Sequence[Item], *, test_share: float, new_databases: int, seed: int
+) -> dict[str, list[Item]]:
     """Hold out whole databases, and of each other one the same share of every measured hardness.
 
     Raises:
@@ -176,7 +188,9 @@ def split(items: Sequence[Item], *, test_share: float, new_databases: int, seed:
     """
     names = sorted({item.db_id for item in items})
     if new_databases >= len(names):
-        raise DataError(f"{new_databases} databases are to be held out whole, but there are only {len(names)}")
+        raise DataError(
+            f"{new_databases} databases are to be held out whole, but there are only {len(names)}"
+        )
     rng = random.Random(seed)
     new = set(rng.sample(names, new_databases))
     groups: dict[tuple[str, str], list[Item]] = defaultdict(list)

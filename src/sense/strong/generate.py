@@ -11,13 +11,11 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from sense import jsonl
-from sense.errors import ConfigError
 from sense.llms.batch_files import Reply, Request, make_request, read_replies, write_requests
 from sense.progress import say
 from sense.prompts.extract import extract_json
@@ -25,6 +23,7 @@ from sense.prompts.synthesis import SHOTS, Shot, database_request, questions_req
 from sense.rundir import RunDir
 from sense.stage import InputPaths, Outcome, StageConfig
 from sense.strong.seeds import AREAS, BANNED_DOMAINS, LEVELS, plan_databases
+from sense.strong.written import SynthDatabase, SynthQuestion, SynthTable
 
 ROWS_SHOWN = 60  # of each table, in a request for questions
 MAX_TOKENS_OF_REPLY = 16_000
@@ -38,42 +37,14 @@ class Config(StageConfig):
     provider: Literal["batch"] = Field("batch", description="how the strong model is asked: batch (by files)")
     replies: InputPaths = Field((), description="batch output files with the replies that have come so far")
     model: str = Field("gpt-4o", description="name of the strong model, written into the requests")
-    databases: Annotated[int, Field(ge=1, le=len(AREAS))] = Field(8, description="how many databases to ask for")
+    databases: Annotated[int, Field(ge=1, le=len(AREAS))] = Field(
+        8, description="how many databases to ask for"
+    )
     questions_per_level: Annotated[int, Field(ge=1, le=60)] = Field(
         18, description="how many questions to ask for, for each database and each of the four levels"
     )
     temperature: Annotated[float, Field(ge=0, le=2)] = Field(0.8, description="sampling temperature")
     seed: int = Field(0, description="seed of the plan: areas, sizes, examples in the prompts")
-
-
-class SynthTable(BaseModel):
-    """A table as the strong model wrote it."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    name: str
-    create: str
-    rows: list[list[str | int | float | bool | None]]
-
-
-class SynthDatabase(BaseModel):
-    """A database as the strong model wrote it; `db_id` is made unique here."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    domain: str
-    db_id: str
-    tables: Annotated[list[SynthTable], Field(min_length=1)]
-
-
-class SynthQuestion(BaseModel):
-    """A question as the strong model wrote it, with the level that was asked for."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    question: str
-    sql: str
-    empty: bool = False
 
 
 def run(config: Config, run_dir: RunDir) -> Outcome:
@@ -147,13 +118,16 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     if awaited:
         todo = f"{len(awaited)} requests await replies: have {awaited_path} answered, then give the same command with"
         return Outcome(summary=summary, shortfall=f"{todo} --replies FILE ...", complete=False)
-    shortfall = f"{len(malformed)} replies could not be read: {run_dir / 'malformed.jsonl'}" if malformed else None
+    shortfall = (
+        f"{len(malformed)} replies could not be read: {run_dir / 'malformed.jsonl'}" if malformed else None
+    )
     return Outcome(summary=summary, shortfall=shortfall)
 
 
 def _question_requests(config: Config, database: SynthDatabase, rng: random.Random) -> list[Request]:
     rows = "\n".join(
-        rows_as_csv(table.name, _column_names(table), table.rows, limit=ROWS_SHOWN) for table in database.tables
+        rows_as_csv(table.name, _column_names(table), table.rows, limit=ROWS_SHOWN)
+        for table in database.tables
     )
     return [
         _request(
@@ -224,15 +198,3 @@ def _column_names(table: SynthTable) -> list[str]:
     words = [part.split() for part in parts if part.split()]
     keywords = {"PRIMARY", "FOREIGN", "UNIQUE", "CHECK", "CONSTRAINT"}
     return [word[0].strip('"`[]') for word in words if word[0].upper().split("(")[0] not in keywords]
-
-
-def read_databases(path: Path) -> list[SynthDatabase]:
-    """Read what an earlier `synthesize` wrote.
-
-    Raises:
-        ConfigError: the folder holds no such result.
-    """
-    file = path / "databases.jsonl"
-    if not file.exists():
-        raise ConfigError(f"{path}: no databases.jsonl here; the run folder of 'sense synthesize' is expected")
-    return jsonl.read(file, SynthDatabase)

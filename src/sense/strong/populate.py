@@ -18,7 +18,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from sense.databases.sqlite import quote
-from sense.strong.generate import SynthDatabase, SynthTable
+from sense.strong.written import SynthDatabase, SynthTable
 
 BUILD_SECONDS = 10.0  # a few hundred rows take milliseconds
 MAX_VALUE_BYTES = 100_000
@@ -62,7 +62,9 @@ def build(database: SynthDatabase, path: Path) -> Built | Unbuildable:
     connection.setlimit(sqlite3.SQLITE_LIMIT_COLUMN, MAX_COLUMNS)
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in _CREATING else sqlite3.SQLITE_DENY)
+    connection.set_authorizer(
+        lambda action, *_: sqlite3.SQLITE_OK if action in _CREATING else sqlite3.SQLITE_DENY
+    )
     connection.set_progress_handler(lambda: int(time.monotonic() > deadline), 10_000)
     try:
         connection.execute("BEGIN")

@@ -23,11 +23,16 @@ class Config(TrainingConfig):
     pairs: InputPath = Field(description="file of preference pairs (prompt, chosen, rejected)")
     epochs: Annotated[int, Field(ge=1)] = Field(1, description="how often every pair is seen")
     learning_rate: Annotated[float, Field(gt=0)] = Field(5e-6, description="highest learning rate")
-    beta: Annotated[float, Field(gt=0)] = Field(0.1, description="DPO's beta: how close to stay to the start model")
-    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(
-        0.1, description="conservative DPO's eps: the share of pairs taken to be the wrong way round; 0: plain DPO"
+    beta: Annotated[float, Field(gt=0)] = Field(
+        0.1, description="DPO's beta: how close to stay to the start model"
     )
-    sft_weight: Annotated[float, Field(ge=0)] = Field(0.0, description="weight of the chosen side's SFT loss beside DPO")
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.1,
+        description="conservative DPO's eps: the share of pairs taken to be the wrong way round; 0: plain DPO",
+    )
+    sft_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="weight of the chosen side's SFT loss beside DPO"
+    )
 
 
 def run(config: Config, run_dir: RunDir) -> Outcome:
@@ -75,8 +80,12 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     session.save(loaded, run_dir, config, stage="dpo")
     trainer.remove_checkpoints(run_dir.path)
     last = jsonl.read_objects(run_dir / "metrics.jsonl")[-1]
-    shown = {name: last[name] for name in ("reward_margin", "reward_accuracy", "logp_chosen", "logp_rejected")}
-    return Outcome(summary={"pairs": len(tokenized), "left_out": len(pairs) - len(tokenized), **result, **shown})
+    shown = {
+        name: last[name] for name in ("reward_margin", "reward_accuracy", "logp_chosen", "logp_rejected")
+    }
+    return Outcome(
+        summary={"pairs": len(tokenized), "left_out": len(pairs) - len(tokenized), **result, **shown}
+    )
 
 
 def _references(
@@ -100,7 +109,11 @@ def _references(
             first_seen.append(pack)
             planned |= {example.id for example in pack.examples}
     device = next(model.parameters()).device
-    with jsonl.Appender(path) as file, meter("dpo references", total=len(first_seen)) as shown, torch.no_grad():
+    with (
+        jsonl.Appender(path) as file,
+        meter("dpo references", total=len(first_seen)) as shown,
+        torch.no_grad(),
+    ):
         for pack in first_seen:
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
                 logprobs = branch_logprobs(model, pack).tolist()

@@ -27,7 +27,9 @@ def token_logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
 
 def sum_by_branch(logprobs_N: Tensor, branch_N: Tensor, *, branches: int) -> Tensor:
     """Add up token log-probabilities by branch (B,)."""
-    return torch.zeros(branches, dtype=logprobs_N.dtype, device=logprobs_N.device).index_add(0, branch_N, logprobs_N)
+    return torch.zeros(branches, dtype=logprobs_N.dtype, device=logprobs_N.device).index_add(
+        0, branch_N, logprobs_N
+    )
 
 
 def conservative_dpo(

@@ -12,8 +12,6 @@ from sense.llms.shared_prefix import BranchedRow
 from sense.training.losses import token_logprobs
 from sense.training.tokens import Branch
 
-PAD = 0  # any token: padding stands at the ends of branches, where nothing looks at it
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -23,26 +21,25 @@ class Row:
     input_ids_1T: Tensor
     places_N: Tensor  # where in the row the token before each completion token stands
     targets_N: Tensor
-    branch_N: Tensor
+    branch_N: Tensor  # which branch, in the order they were given, a completion token belongs to
 
 
 def make_row(schema: tuple[int, ...], branches: list[Branch]) -> Row:
     """Lay a schema and its branches out as one row. The last token of a branch is only a target, never an input."""
-    length = max(len(branch) for branch in branches) - 1
     ids = list(schema)
     places: list[int] = []
     targets: list[int] = []
     owners: list[int] = []
-    for b, branch in enumerate(branches):
-        tokens = [*branch.prompt, *branch.completion]
-        start = len(ids)
-        first = start + len(branch.prompt) - 1
-        places += range(first, first + len(branch.completion))
-        targets += branch.completion
-        owners += [b] * len(branch.completion)
-        ids += tokens[:-1] + [PAD] * (length - len(tokens) + 1)
+    by_length = sorted(range(len(branches)), key=lambda b: len(branches[b]))
+    for b in by_length:
+        prompt, completion = branches[b].prompt, branches[b].completion
+        first = len(ids) + len(prompt) - 1
+        places += range(first, first + len(completion))
+        targets += completion
+        owners += [b] * len(completion)
+        ids += [*prompt, *completion[:-1]]
     return Row(
-        layout=BranchedRow(prefix=len(schema), branches=len(branches), length=length),
+        layout=BranchedRow(prefix=len(schema), lengths=[len(branches[b]) - 1 for b in by_length]),
         input_ids_1T=torch.tensor([ids]),
         places_N=torch.tensor(places),
         targets_N=torch.tensor(targets),
@@ -55,7 +52,7 @@ def completion_logprobs(model: PreTrainedModel | torch.nn.Module, row: Row) -> T
     device = next(model.parameters()).device
     output = model(
         input_ids=row.input_ids_1T.to(device),
-        position_ids=row.layout.position_ids().to(device),
+        position_ids=row.layout.position_ids.to(device),
         branched_row=row.layout,
         logits_to_keep=row.places_N.to(device),
         use_cache=False,

@@ -19,7 +19,9 @@ from sense.training.settings import TrainingConfig
 from sense.training.tokens import TokenizedExample
 from sense.training.trainer import Recipe, fix_seed
 
-BYTES_PER_PARAMETER = 24  # a checkpoint being written beside the last one: 2 x (weights, two moments of AdamW)
+BYTES_PER_PARAMETER = (
+    24  # a checkpoint being written beside the last one: 2 x (weights, two moments of AdamW)
+)
 
 
 def open_model(config: TrainingConfig) -> Loaded:
@@ -32,7 +34,10 @@ def open_model(config: TrainingConfig) -> Loaded:
         adapted = get_peft_model(
             loaded.model,
             LoraConfig(
-                r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+                r=config.lora_rank,
+                lora_alpha=config.lora_alpha,
+                target_modules="all-linear",
+                task_type="CAUSAL_LM",
             ),
         )
         loaded = Loaded(model=adapted, tokenizer=loaded.tokenizer, folder=loaded.folder)
@@ -42,8 +47,8 @@ def open_model(config: TrainingConfig) -> Loaded:
 
 def disk_needed(loaded: Loaded) -> int:
     """Bytes that checkpoints and the saved model may take."""
-    trainable = sum(p.numel() for p in loaded.model.parameters() if p.requires_grad)
-    everything = sum(p.numel() for p in loaded.model.parameters())
+    trainable: int = sum(p.numel() for p in loaded.model.parameters() if p.requires_grad)
+    everything: int = sum(p.numel() for p in loaded.model.parameters())
     return BYTES_PER_PARAMETER * trainable + 4 * everything
 
 
@@ -59,7 +64,9 @@ def within(examples: Sequence[TokenizedExample], *, max_tokens: int, label: str)
         if all(len(example.schema) + len(branch) <= max_tokens for branch in example.branches)
     ]
     if len(kept) < len(examples):
-        say(f"{label}: {len(examples) - len(kept)} of {len(examples)} examples left out: over {max_tokens} tokens")
+        say(
+            f"{label}: {len(examples) - len(kept)} of {len(examples)} examples left out: over {max_tokens} tokens"
+        )
     if not kept:
         raise DataError(f"{label}: no example of at most {max_tokens} tokens to learn from")
     return kept

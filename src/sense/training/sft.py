@@ -24,7 +24,9 @@ class Config(TrainingConfig):
 
     data: InputPaths = Field(description="one or more folders in Spider's layout; their questions are mixed")
     split: str = Field("train", description="question file of each folder, without .json")
-    limit: Annotated[int, Field(ge=0)] = Field(0, description="learn from so many questions, drawn by seed; 0: all")
+    limit: Annotated[int, Field(ge=0)] = Field(
+        0, description="learn from so many questions, drawn by seed; 0: all"
+    )
 
 
 def run(config: Config, run_dir: RunDir) -> Outcome:
@@ -53,7 +55,12 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
         seed=config.seed,
     )
     result = trainer.train(
-        loaded.model, steps, pack_loss=sft_loss, recipe=session.recipe_of(config), folder=run_dir.path, label="sft"
+        loaded.model,
+        steps,
+        pack_loss=sft_loss,
+        recipe=session.recipe_of(config),
+        folder=run_dir.path,
+        label="sft",
     )
     session.save(loaded, run_dir, config, stage="sft")
     trainer.remove_checkpoints(run_dir.path)
@@ -84,7 +91,9 @@ def _of_folder(folder: Path, config: Config, *, prefix: str) -> list[SftExample]
     examples: list[SftExample] = []
     for question in questions:
         if not question.gold_sql.strip():
-            raise DataError(f"{folder}: split {config.split!r}: question {question.id!r} has no SQL to learn from")
+            raise DataError(
+                f"{folder}: split {config.split!r}: question {question.id!r} has no SQL to learn from"
+            )
         examples.append(
             SftExample(
                 id=f"{prefix}{question.id}" if prefix else question.id,

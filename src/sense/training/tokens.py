@@ -41,9 +41,7 @@ class TokenizedExample:
     branches: tuple[Branch, ...]
 
 
-def tokenize(
-    rows: Iterable[tuple[str, str, Sequence[str]]], tokenizer: Tokenizer
-) -> list[TokenizedExample]:
+def tokenize(rows: Iterable[tuple[str, str, Sequence[str]]], tokenizer: Tokenizer) -> list[TokenizedExample]:
     """Tokenize (id, prompt, completions) rows; each schema text once."""
     assert tokenizer.eos_token_id is not None, "a tokenizer without an end mark is refused when it is loaded"
     schemas: dict[str, tuple[int, ...]] = {}

@@ -98,7 +98,6 @@ def train(
                 report_to=[],
                 remove_unused_columns=False,
                 dataloader_pin_memory=False,
-                gradient_checkpointing=False,
                 seed=recipe.seed,
                 disable_tqdm=True,
             ),

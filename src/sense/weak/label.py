@@ -42,9 +42,10 @@ class Config(StageConfig):
     )
     split: str = Field("train", description="the question file that was sampled for: train means train.json")
     candidates: InputPath = Field(description="candidates.jsonl of 'sense sample'")
-    rule: Literal["spider", "bird"] = Field(
-        "spider",
-        description="whose rule says that two results are the same: take that of the questions' benchmark",
+    rule: Literal["own", "spider", "bird"] = Field(
+        "own",
+        description="whose rule says that two results are the same: spider and bird are the benchmarks' own; "
+        "own is Spider's without its rewriting of the word 'value' in candidates",
     )
     timeout_s: float = Field(10, gt=0, description="how long one query may run, in seconds")
     workers: int = Field(0, ge=0, description="how many queries run at a time; 0: one for each processor")

@@ -29,11 +29,19 @@ class Config(StageConfig):
     prompt_format: str = Field(DEFAULT_FORMAT, description="id of the prompt format; must be the model's own")
     samples: Annotated[int, Field(ge=1)] = Field(8, description="samples of each question")
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="sampling temperature")
-    top_p: Annotated[float, Field(gt=0, le=1)] = Field(0.95, description="draw from the likeliest tokens of this mass")
-    max_new_tokens: Annotated[int, Field(ge=1)] = Field(96, description="a sample is cut after so many tokens")
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.95, description="draw from the likeliest tokens of this mass"
+    )
+    max_new_tokens: Annotated[int, Field(ge=1)] = Field(
+        96, description="a sample is cut after so many tokens"
+    )
     batch: Annotated[int, Field(ge=1)] = Field(64, description="samples decoded together")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is native")
-    limit: Annotated[int, Field(ge=0)] = Field(0, description="sample for so many questions, drawn by seed; 0: all")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where it is native"
+    )
+    limit: Annotated[int, Field(ge=0)] = Field(
+        0, description="sample for so many questions, drawn by seed; 0: all"
+    )
     seed: int = Field(0, description="seed of the samples and of the questions drawn")
 
 
@@ -68,7 +76,13 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
 
 
 def _sample(
-    batches: Sequence[Sequence[Question]], prompter: Prompter, config: Config, path: object, *, total: int, done: int
+    batches: Sequence[Sequence[Question]],
+    prompter: Prompter,
+    config: Config,
+    path: object,
+    *,
+    total: int,
+    done: int,
 ) -> None:
     from sense.llms.local import Branch, answer, load  # torch is loaded once the input is known to be good
 
