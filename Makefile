@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A lock file with hashes would name package hosts; versions alone are pinned.
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-SOURCES := src tests benchmarks
+SOURCES := src tests
 
 .PHONY: demo test install model lint types contracts pytest clean
 

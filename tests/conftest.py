@@ -15,6 +15,8 @@ from sense.errors import DataError
 from sense.rundir import RunDir
 from sense.stage import InputPath, Outcome, StageConfig
 
+pytest_plugins = ("tiny_models", "tiny_data")
+
 
 class CopyConfig(StageConfig):
     """Settings of `copy`."""

@@ -2,7 +2,7 @@
 
     SenseError
     ├── ConfigError     a setting, recipe or command line that cannot be obeyed
-    ├── DataError       a file that does not hold what it should (names the file, and the line where there is one)
+    ├── DataError       a file that does not hold what it should (names the file, and the line if any)
     ├── DatabaseError   a database that is missing or cannot be read
     ├── ModelError      a model that is missing, unknown, or does not fit its use
     └── DiskError       no room for what is to be written

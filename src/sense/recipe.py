@@ -25,7 +25,7 @@ from typing import Any, Protocol, cast
 import yaml
 from pydantic import Field
 
-from sense.errors import ConfigError, DataError, nearest
+from sense.errors import ConfigError, DataError, SenseError, nearest
 from sense.progress import clock, say
 from sense.rundir import BOOKKEEPING, RECIPE_FILE, RunDir, belongs_elsewhere, check_disk, lock, write_json
 from sense.stage import Outcome, StageConfig
@@ -179,6 +179,7 @@ def bring_up_to_date(run_dir: RunDir, config: StageConfig, *, label: str) -> dic
     if run_dir.is_up_to_date():
         say(f"{label}: up to date")
         return state
+    config.check()
     if not state:
         say(f"{label}: starts")
     elif run_dir.was_made_otherwise() is None and state["status"] == "done":
@@ -332,6 +333,10 @@ def _check_inputs(recipe: Recipe) -> None:
             if not path.exists() and not any(path.is_relative_to(folder) for folder in made):
                 where = f"{recipe.file}: step {step.name!r}"
                 raise DataError(f"{where}: {name}: {path}: no such file or folder")
+        try:
+            step.config.check(made)
+        except SenseError as error:
+            raise type(error)(f"{recipe.file}: step {step.name!r}: {error}") from None
         made.append(step.folder)
 
 

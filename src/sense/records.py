@@ -1,4 +1,4 @@
-"""The records that one stage writes to a file and another one reads; `docs/data.md` shows a real line of each.
+"""The records that one stage writes to a file and another reads; `docs/data.md` shows a real line of each.
 
 A record is checked when it is read (`jsonl.read`) and trusted afterwards. Every other type lives beside the
 function that returns it.
@@ -24,7 +24,8 @@ class Message:
 class Question:
     """A question about a database, with the SQL that answers it.
 
-    `id` is the data set's own, or the position from 0 where it has none. `gold_sql` is empty where it is not known.
+    `id` is the data set's own, or the position from 0 where it has none. `gold_sql` is empty where it is
+    not known.
     """
 
     id: QuestionId

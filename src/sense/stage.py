@@ -7,7 +7,7 @@ counts when it is asked whether a run is still up to date.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_args
@@ -87,12 +87,27 @@ class StageConfig(BaseModel):
                 for path in value.values() if isinstance(value, Mapping) else value:
                     yield name, path
 
+    def check(self, made: Sequence[Path] = ()) -> None:
+        """Look at what is there already, so that a chain is refused before it starts and not hours later.
+
+        Args:
+            made: folders that earlier stages of the chain fill; what lies there is not looked at.
+
+        Raises:
+            SenseError: as `run` would raise it.
+        """
+
 
 def _marked(annotation: object) -> bool:
     """Tell whether a type has the mark inside it, as `InputPath | None` has."""
     if INPUT in getattr(annotation, "__metadata__", ()):
         return True
     return any(_marked(part) for part in get_args(annotation))
+
+
+def is_made(path: str | Path, made: Sequence[Path]) -> bool:
+    """Tell whether a path lies in a folder that an earlier stage fills."""
+    return any(Path(path).is_relative_to(folder) for folder in made)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

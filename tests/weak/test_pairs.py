@@ -90,6 +90,11 @@ def test_gold_is_chosen_where_no_candidate_is_right() -> None:
     assert [(pair.chosen, pair.rejected) for pair in made.pairs] == [(" " + GOLD, " SELECT x")]
 
 
+@pytest.mark.parametrize("sql", ["", " ; "])
+def test_an_answer_without_a_query_is_no_side_of_a_pair(sql: str) -> None:
+    assert make(verdicts((GOLD, Label.RIGHT), (sql, Label.ERROR))).counts == (0, 1, 0, 0, 1, 0)
+
+
 @given(per_question=st.integers(1, 9), seed=st.integers(0, 99))
 def test_no_pair_comes_twice(per_question: int, seed: int) -> None:
     own = verdicts(*[(f"SELECT {n}", Label.RIGHT if n < 2 else Label.WRONG) for n in range(5)])

@@ -1,4 +1,4 @@
-"""The form of a query that tells duplicates: of pairs, of generated questions. It never decides what is correct."""
+"""The form of a query that tells duplicates, of pairs or questions. It never decides what is correct."""
 
 from __future__ import annotations
 

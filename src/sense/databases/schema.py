@@ -1,4 +1,4 @@
-"""The schema of a database: tables, columns, keys; from an SQLite file or from Spider's `tables.json`, and back."""
+"""A database's schema: tables, columns, keys; from an SQLite file or Spider's `tables.json`, and back."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sense.databases.sqlite import open_read_only, quote
 from sense.errors import DatabaseError, DataError
 
 TABLES_FILE = "tables.json"
+SPIDER_TYPES = ("text", "number", "time", "boolean", "others")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,8 @@ def schema_of_file(path: Path, db_id: str) -> Schema:
         names = [
             row[0]
             for row in connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+                "SELECT name FROM sqlite_master "
+                "WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
             )
         ]
         tables = tuple(Table(name=name, columns=_columns(connection, name)) for name in names)
@@ -91,7 +93,9 @@ def schema_of_entry(entry: dict[str, Any]) -> Schema:
     try:
         names: list[str] = entry["table_names_original"]
         columns: list[tuple[int, str]] = [(int(t), str(c)) for t, c in entry["column_names_original"]]
-        types: list[str] = entry["column_types"]
+        types = [
+            str(name) if name in SPIDER_TYPES else spider_type(str(name)) for name in entry["column_types"]
+        ]
         primary = {i for key in entry["primary_keys"] for i in (key if isinstance(key, list) else [key])}
         tables = tuple(
             Table(
@@ -105,17 +109,22 @@ def schema_of_entry(entry: dict[str, Any]) -> Schema:
             for t, name in enumerate(names)
         )
         foreign_keys = tuple(
-            ForeignKey(
-                table=names[columns[a][0]],
-                column=columns[a][1],
-                to_table=names[columns[b][0]],
-                to_column=columns[b][1],
+            ForeignKey(table=table, column=column, to_table=to_table, to_column=to_column)
+            for (table, column), (to_table, to_column) in (
+                (_place(names, columns, a), _place(names, columns, b)) for a, b in entry["foreign_keys"]
             )
-            for a, b in entry["foreign_keys"]
         )
         return Schema(db_id=entry["db_id"], tables=tables, foreign_keys=foreign_keys)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise DataError(f"{TABLES_FILE}: database {entry.get('db_id')!r}: {error!r}") from None
+
+
+def _place(names: list[str], columns: list[tuple[int, str]], index: int) -> tuple[str, str]:
+    """Name the table and column that an index of tables.json stands for; 0 is `*`, which is no column."""
+    if not 0 < index < len(columns) or not 0 <= columns[index][0] < len(names):
+        raise IndexError(f"no column {index}")
+    owner, column = columns[index]
+    return names[owner], column
 
 
 def entry_of_schema(schema: Schema) -> dict[str, Any]:
@@ -175,20 +184,25 @@ def _columns(connection: sqlite3.Connection, table: str) -> tuple[Column, ...]:
 def _foreign_keys(
     connection: sqlite3.Connection, table: Table, tables: tuple[Table, ...]
 ) -> list[ForeignKey]:
-    """Read the keys of one table, with names spelled as the tables spell them; dangling ones are passed over."""
+    """Read the keys of one table, names spelled as the tables spell them; dangling ones are passed over."""
     by_name = {other.name.lower(): other for other in tables}
     keys: list[ForeignKey] = []
     for row in connection.execute(f"PRAGMA foreign_key_list({quote(table.name)})").fetchall():
         target = by_name.get(row[2].lower())
         if target is None:
             continue
-        # No column named: the primary key of the other table is meant.
-        to_name = row[4] or next((c.name for c in target.columns if c.primary_key), "")
+        # No column named: the primary key of the other table is meant, part by part.
+        to_name = row[4] or dict(enumerate(_primary_key(connection, target.name))).get(row[1], "")
         own = next((c.name for c in table.columns if c.name.lower() == row[3].lower()), None)
         other = next((c.name for c in target.columns if c.name.lower() == to_name.lower()), None)
         if own is not None and other is not None:
             keys.append(ForeignKey(table=table.name, column=own, to_table=target.name, to_column=other))
     return sorted(keys, key=lambda key: (key.table, key.column, key.to_table))
+
+
+def _primary_key(connection: sqlite3.Connection, table: str) -> list[str]:
+    rows = connection.execute(f"PRAGMA table_info({quote(table)})").fetchall()
+    return [row[1] for row in sorted(rows, key=lambda row: int(row[5])) if row[5] > 0]
 
 
 @lru_cache(maxsize=8)

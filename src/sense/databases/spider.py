@@ -44,6 +44,11 @@ def load_questions(data: Path, split: str) -> list[Question]:
     return questions
 
 
+def check_split(data: Path, split: str) -> None:
+    """Raise what `load_questions` and `check_databases` would raise for a split."""
+    check_databases(data, load_questions(data, split))
+
+
 def load_difficulties(data: Path, split: str) -> dict[QuestionId, str]:
     """Read BIRD's own `difficulty` of the questions that state it, by question id."""
     found: dict[QuestionId, str] = {}

@@ -1,4 +1,4 @@
-"""Example values of a database's columns, so that a model can write `country = 'France'` and not `'french'`."""
+"""Example values of a database's columns, so that a model writes `country = 'France'` and not `'french'`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from pathlib import Path
 from sense.databases.schema import Schema
 from sense.databases.sqlite import open_read_only, quote
 
-SAMPLE_ROWS = (
-    5_000  # a column's habits show in its first rows; a full scan of a large table would take minutes
-)
+SAMPLE_ROWS = 5_000  # a column's habits show in its first rows; a scan of a large table would take minutes
 MAX_VALUE_CHARS = 40  # longer texts are prose, which no question quotes whole
 
 
@@ -33,7 +31,10 @@ def example_values(
     connection = open_read_only(database)
     try:
         for table in schema.tables:
-            names = [column.name for column in table.columns if column.type not in ("number", "boolean")]
+            # tables.json may name what the file lacks, which SQLite would take for a text in double quotes.
+            there = _columns_there(connection, table.name)
+            shown = [column for column in table.columns if column.type not in ("number", "boolean")]
+            names = [column.name for column in shown if column.name.lower() in there]
             if not names:
                 continue
             listed = ", ".join(quote(name) for name in names)
@@ -42,7 +43,7 @@ def example_values(
                     f"SELECT {listed} FROM {quote(table.name)} LIMIT {SAMPLE_ROWS}"
                 ).fetchall()
             except sqlite3.DatabaseError:
-                continue  # tables.json may name what the file lacks; the model is still told of the column
+                continue  # a damaged table; the model is still told of its columns
             for i, name in enumerate(names):
                 values = _pick([row[i] for row in rows], per_column=per_column, all_up_to=all_up_to)
                 if values:
@@ -50,6 +51,11 @@ def example_values(
     finally:
         connection.close()
     return found
+
+
+def _columns_there(connection: sqlite3.Connection, table: str) -> set[str]:
+    rows = connection.execute(f"PRAGMA table_xinfo({quote(table)})").fetchall()
+    return {row[1].lower() for row in rows}
 
 
 def _pick(column: list[object], *, per_column: int, all_up_to: int) -> tuple[str, ...]:

@@ -16,7 +16,13 @@ from pydantic import Field
 
 from sense import jsonl
 from sense.databases.hardness import hardness
-from sense.databases.spider import check_databases, database_files, load_difficulties, load_questions
+from sense.databases.spider import (
+    check_databases,
+    check_split,
+    database_files,
+    load_difficulties,
+    load_questions,
+)
 from sense.errors import DataError
 from sense.evaluation.aggregate import mean_with_interval
 from sense.evaluation.predictions import read_predictions
@@ -27,7 +33,7 @@ from sense.execution.run import Limits
 from sense.progress import meter
 from sense.records import Question, Score
 from sense.rundir import RunDir, write_json
-from sense.stage import InputPath, Outcome, StageConfig
+from sense.stage import InputPath, Outcome, StageConfig, is_made
 
 UNKNOWN = "unknown"  # the hardness of a gold query that cannot be parsed
 MISSING = "missing"
@@ -59,6 +65,11 @@ class Config(StageConfig):
     timeout_s: float = Field(30, gt=0, description="how long one query may run, in seconds")
     workers: int = Field(0, ge=0, description="how many queries run at a time; 0: one for each processor")
     seed: int = Field(0, ge=0, description="seed of the bootstrap that gives the intervals")
+
+    def check(self, made: Sequence[Path] = ()) -> None:
+        """Look at the questions and their databases."""
+        if not is_made(self.data, made):
+            check_split(self.data, self.split)
 
 
 class Item(NamedTuple):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -15,7 +17,10 @@ from sense.prompts.extract import extract_sql
 from sense.prompts.text_to_sql import DEFAULT_FORMAT, Prompter, format_of, split_prompt
 from sense.records import Prediction, Question
 from sense.rundir import RunDir
-from sense.stage import InputPath, ModelName, Outcome, StageConfig
+from sense.stage import InputPath, ModelName, Outcome, StageConfig, is_made
+
+if TYPE_CHECKING:
+    from sense.llms.local import Loaded
 
 
 class Config(StageConfig):
@@ -40,61 +45,75 @@ class Config(StageConfig):
         0, description="answer only so many questions, spread evenly over the split; 0: all"
     )
 
+    def check(self, made: Sequence[Path] = ()) -> None:
+        """Look at the model, the prompt format and the questions."""
+        if self.prompt_format is not None:
+            format_of(self.prompt_format)
+        store.check_model(self.model, prompt_format=self.prompt_format, made=made)
+        if not is_made(self.data, made):
+            spider.check_split(self.data, self.split)
+
 
 def run(config: Config, run_dir: RunDir) -> Outcome:
     """Write `predictions.jsonl` in the order of the split; a rerun goes on after the last whole batch."""
-    store.check_exists(config.model)
+    config.check()
     prompt_format = config.prompt_format or store.prompt_format_of(config.model) or DEFAULT_FORMAT
-    format_of(prompt_format)
-    store.check_prompt_format(config.model, prompt_format)
     questions = _spread(spider.load_questions(config.data, config.split), config.limit)
-    spider.check_databases(config.data, questions)
     prompter = Prompter(config.data, prompt_format=prompt_format)
     batches = _batches(questions, config.batch)
+    from sense.llms.local import load  # torch is loaded once the input is known to be good
+
+    loaded = load(config.model, dtype=config.dtype)
     run_dir.start()
     unordered = run_dir / "answers.jsonl"
-    answered = {str(prediction.id): prediction for prediction in jsonl.resume(unordered, Prediction)}
-    whole = [batch for batch in batches if all(str(question.id) in answered for question in batch)]
-    jsonl.write(unordered, (answered[str(question.id)] for batch in whole for question in batch))
-    if whole:
-        say(f"predict: {sum(map(len, whole))} predictions reused")
-    finished = {str(question.id) for batch in whole for question in batch}
-    _answer(
-        [b for b in batches if str(b[0].id) not in finished],
-        prompter,
-        config,
-        unordered,
-        total=len(questions),
-    )
+    found = {str(prediction.id): prediction for prediction in jsonl.resume(unordered, Prediction)}
+    whole = [batch for batch in batches if all(str(question.id) in found for question in batch)]
+    answered = [found[str(question.id)] for batch in whole for question in batch]
+    jsonl.write(unordered, answered)
+    if answered:
+        say(f"predict: {len(answered)} predictions reused")
+    rest = [batch for batch in batches if batch not in whole]
+    with (
+        jsonl.Appender(unordered) as file,
+        meter("predict", total=len(questions), done=len(answered)) as shown,
+    ):
+        for batch, predictions in _answers(loaded, rest, prompter, config):
+            file.add(*predictions)
+            shown.advance(len(batch))
     by_id = {str(prediction.id): prediction for prediction in jsonl.read(unordered, Prediction)}
     jsonl.write(run_dir / "predictions.jsonl", (by_id[str(question.id)] for question in questions))
     unordered.unlink()
     return Outcome(summary={"predictions": len(questions), "prompt_format": prompt_format})
 
 
-def _answer(
-    batches: list[list[Question]], prompter: Prompter, config: Config, path: Path, *, total: int
-) -> None:
-    if not batches:
-        return
-    from sense.llms.local import Branch, answer, load  # torch is loaded once the input is known to be good
+def _answers(
+    loaded: Loaded, batches: list[list[Question]], prompter: Prompter, config: Config
+) -> Iterator[tuple[list[Question], list[Prediction]]]:
+    """Answer batch after batch; those of one database stand side by side and share its schema."""
+    from sense.llms.local import Branch, answer
 
-    loaded = load(config.model, dtype=config.dtype)
-    done = total - sum(map(len, batches))
-    with jsonl.Appender(path) as file, meter("predict", total=total, done=done) as shown:
-        for batch in batches:
-            branches = [Branch(text=split_prompt(prompter.prompt(question)).question) for question in batch]
-            schema = prompter.schema_text(batch[0].db_id)
-            for answers in answer(
-                loaded, schema, branches, max_new_tokens=config.max_new_tokens, batch=config.batch
-            ):
-                file.add(
-                    *(
-                        Prediction(id=question.id, db_id=question.db_id, sql=extract_sql(written.text))
-                        for question, written in zip(batch, answers, strict=True)
-                    )
-                )
-                shown.advance(len(batch))
+    for db_id, group in groupby(batches, key=lambda batch: batch[0].db_id):
+        members = list(group)
+        branches = [
+            Branch(text=split_prompt(prompter.prompt(question)).question)
+            for batch in members
+            for question in batch
+        ]
+        written = answer(
+            loaded,
+            prompter.schema_text(db_id),
+            branches,
+            max_new_tokens=config.max_new_tokens,
+            batch=config.batch,
+        )
+        for batch, answers in zip(members, written, strict=True):
+            yield (
+                batch,
+                [
+                    Prediction(id=question.id, db_id=question.db_id, sql=extract_sql(answer.text))
+                    for question, answer in zip(batch, answers, strict=True)
+                ],
+            )
 
 
 def _spread(questions: list[Question], limit: int) -> list[Question]:

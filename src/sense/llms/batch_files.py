@@ -1,7 +1,8 @@
-"""Ask a model by files, in OpenAI's Batch format: half the price where it is sold, and no network needed here.
+"""Ask a model by files, in OpenAI's Batch format: half the price where it is sold, no network needed here.
 
-Requests are written to a file that a batch service takes as it is; the file that comes back is read. Nothing is sent.
-A request's id ends in a hash of what it asks, so a reply to another wording of it is never taken for its own.
+Requests are written to a file that a batch service takes as it is; the file that comes back is read. Nothing
+is sent. A request's id ends in a hash of what it asks, so a reply to another wording of it is never taken for
+its own.
 
 Source: OpenAI's API reference, "The request input object" and "The request output object" of Batch.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sense import jsonl
-from sense.errors import DataError
+from sense.errors import DataError, shorten
 from sense.records import Message
 
 
@@ -62,7 +63,7 @@ def write_requests(path: Path, requests: Sequence[Request]) -> None:
 
 
 def read_replies(paths: Sequence[Path]) -> dict[str, Reply]:
-    """Read batch output files, by the id of the request; of two replies to one request the last good one counts.
+    """Read batch output files, by request id; of two replies to one request the last good one counts.
 
     Raises:
         DataError: a file is missing or a line is not of the format.
@@ -100,14 +101,17 @@ def _reply(line: dict[str, Any], where: str) -> Reply:
     try:
         response = line["response"]
         if response["status_code"] != 200:
-            return Reply(custom_id=custom_id, text="", error=f"status {response['status_code']}")
+            return Reply(custom_id=custom_id, text="", error=f"status {shorten(response['status_code'])}")
         body = response["body"]
+        text = body["choices"][0]["message"]["content"] or ""
+        if not isinstance(text, str):
+            raise TypeError(f"'content' must be a text, not {type(text).__name__}")
         usage = body.get("usage") or {}
         return Reply(
             custom_id=custom_id,
-            text=body["choices"][0]["message"]["content"] or "",
-            prompt_tokens=int(usage.get("prompt_tokens", 0)),
-            completion_tokens=int(usage.get("completion_tokens", 0)),
+            text=text,
+            prompt_tokens=int(usage.get("prompt_tokens") or 0),
+            completion_tokens=int(usage.get("completion_tokens") or 0),
         )
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{where} ({custom_id}): {error!r}; a batch output line is expected") from None

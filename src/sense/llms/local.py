@@ -1,8 +1,9 @@
 """Models that run here, in transformers: load them, and answer many questions about one schema together.
 
-A schema's keys and values are computed once; every question about it, and every sample of a question, is a branch
-behind them. Finished branches leave the batch. A sample depends on its own seed only, not on what it is batched with
-(up to rounding: the products of a batch are summed in another order than those of a single row).
+A schema's keys and values are computed once; every question about it, and every sample of a question, is a
+branch behind them. Finished branches leave the batch. A sample depends on its own seed only, not on what it
+is batched with (up to rounding: the products of a batch are summed in another order than those of a single
+row).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from huggingface_hub.utils import logging as hub_logging
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
@@ -55,7 +58,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the model wrote. `logprob` is at temperature 1; `finished` is False where the token limit cut it."""
+    """What the model wrote. `logprob` is at temperature 1; `finished` is False if the token limit cut it."""
 
     text: str
     logprob: float
@@ -72,19 +75,24 @@ def load(name: str, *, dtype: Dtype = "float32") -> Loaded:
     folder = store.resolve(name)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    hub_logging.set_verbosity_error()  # it would tell of each of its five tries
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             base = _base_of_adapter(folder)
             source = store.resolve(base) if base else folder
             tokenizer = AutoTokenizer.from_pretrained(folder if _has_tokenizer(folder) else source)
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=_torch_dtype(dtype))
+            model, found = AutoModelForCausalLM.from_pretrained(
+                source, dtype=_torch_dtype(dtype), output_loading_info=True
+            )
             if base:
                 from peft import PeftModel  # only adapters need it
 
                 model = PeftModel.from_pretrained(model, folder).merge_and_unload()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{name}: cannot be loaded: {str(error).splitlines()[0]}") from None
+    if found["missing_keys"]:  # transformers would fill them in at random
+        raise ModelError(f"{name}: weights are missing: {sorted(found['missing_keys'])[0]!r}, ...")
     if tokenizer.eos_token_id is None:
         raise ModelError(f"{name}: its tokenizer has no end-of-text token, so no answer would ever end")
     use_shared_prefix(model)
@@ -95,7 +103,7 @@ def load(name: str, *, dtype: Dtype = "float32") -> Loaded:
 
 
 def best_dtype() -> torch.dtype:
-    """The faster dtype for answering here: bfloat16 where the processor multiplies it natively, else float32."""
+    """The faster dtype for answering: bfloat16 where the processor multiplies it natively, else float32."""
     if torch.cuda.is_available():
         return torch.bfloat16
     return torch.bfloat16 if _cpu_has_bf16() else torch.float32
@@ -112,7 +120,7 @@ def answer(
     top_p: float = 1.0,
     batch: int = 64,
 ) -> Iterator[list[Answer]]:
-    """Answer all branches of one schema, `batch` at a time; lists of answers come in the order of the branches.
+    """Answer all branches of one schema, `batch` at a time; lists of answers come in the branches' order.
 
     Args:
         loaded: the model.
@@ -199,7 +207,7 @@ def _decode(
 
 
 def _prefill(loaded: Loaded, cache: PrefixCache, texts: Sequence[str]) -> Tensor:
-    """Run each different text once behind the prefix; returns the next token's logits for every text, in order."""
+    """Run each different text once behind the prefix; returns every text's next-token logits, in order."""
     model, device = loaded.model, loaded.model.device
     different = list(dict.fromkeys(texts))
     encoded = [loaded.tokenizer.encode(text, add_special_tokens=False) for text in different]

@@ -1,17 +1,18 @@
 """Attention in which many branches continue one prefix, and the prefix is there only once.
 
-A text-to-SQL prompt is nine tenths schema. Here the schema of a database is a prefix, and each question about it a
-branch: a branch sees the prefix and itself, never another branch, and its positions go on from the prefix. The
-result is that of separate rows; only the work is less.
+A text-to-SQL prompt is nine tenths schema. Here the schema of a database is a prefix, and each question about
+it a branch: a branch sees the prefix and itself, never another branch, and its positions go on from the
+prefix. The result is that of separate rows; only the work is less.
 
 * `BranchedRow` computes prefix and branches in one flat row (training, log-probabilities).
 * `PrefixCache` keeps the prefix's keys and values once and each branch's own beside it (decoding).
 
-Both enter a transformers model as an attention function and one keyword argument of its forward pass, so any decoder
-that uses the attention interface with plain causal attention can run them. What is not supported is refused by
-`use_shared_prefix`: sliding windows, logit soft-capping, attention sinks.
+Both enter a transformers model as an attention function and one keyword argument of its forward pass, so any
+decoder that uses the attention interface with plain causal attention can run them. What is not supported is
+refused by `use_shared_prefix`: sliding windows, logit soft-capping, attention sinks.
 
-Shapes: B branches, H query heads, K key/value heads, G = H / K, P prefix tokens, L tokens of a branch, D head size.
+Shapes: B branches, H query heads, K key/value heads, G = H / K, P prefix tokens, L tokens of a branch,
+D head size.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ BLOCK_BRANCHES = 4  # branches of like length that attention pads to one; the ot
 
 
 class BranchedRow:
-    """The layout of a flat row: `prefix` tokens, then branches of these lengths, one after the other, unpadded.
+    """The layout of a flat row: `prefix` tokens, then branches of these lengths, one by one, unpadded.
 
     Branches of like length should stand side by side: attention takes them in blocks and pads within a block.
     """
@@ -94,7 +95,7 @@ class PrefixCache:
         self._values_BKLD = [values[rows] for values in self._values_BKLD]
 
     def advance(self, tokens_B: Tensor) -> None:
-        """Count the tokens that the last forward pass added to each branch; padding behind them is overwritten."""
+        """Count the tokens that the last forward pass added to each branch; padding is overwritten later."""
         self.lengths_B = self.lengths_B + tokens_B
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
@@ -104,7 +105,7 @@ class PrefixCache:
             self._prefix.append((keys, values))
             self.prefix_length = keys.shape[2]
             return keys, values
-        own_keys, own_values = self._room(layer, keys, values)
+        own_keys, own_values = self._room(layer, keys)
         rows = torch.arange(keys.shape[0], device=keys.device)[:, None]
         places_BL = self.lengths_B[:, None] + torch.arange(keys.shape[2], device=keys.device)
         own_keys[rows, :, places_BL] = keys.transpose(1, 2)
@@ -124,7 +125,7 @@ class PrefixCache:
         """Part of the interface that models expect of a cache."""
         return self.prefix_length
 
-    def _room(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def _room(self, layer: int, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Give the layer's buffers room for the new tokens; grown by halves, so seldom copied."""
         own_keys, own_values = self._keys_BKLD[layer], self._values_BKLD[layer]
         have = own_keys.shape[2] if own_keys.dim() == 4 else 0
@@ -147,7 +148,9 @@ def use_shared_prefix(model: PreTrainedModel) -> None:
     """
     config = model.config.get_text_config()
     kind = config.model_type
-    if any("sliding" in layer or "chunked" in layer for layer in getattr(config, "layer_types", None) or ()):
+    layers = getattr(config, "layer_types", None)
+    slides = getattr(config, "sliding_window", None) is not None  # of all layers, where no list says which
+    if any("sliding" in layer or "chunked" in layer for layer in layers) if layers else slides:
         raise ModelError(
             f"model type {kind!r} has sliding-window layers, which a shared prefix does not compute"
         )
@@ -174,7 +177,8 @@ def _attention(
 ) -> tuple[Tensor, None]:
     """Compute attention for queries (1 or B, H, T, D); returns (1 or B, T, H, D).
 
-    Without `branched_row` and `prefix_cache` rows are plain and causal, and must be without padding on the left.
+    Without `branched_row` and `prefix_cache` rows are plain and causal, and must be without padding on the
+    left.
     """
     assert dropout == 0.0, "attention dropout is not supported"
     if branched_row is not None:

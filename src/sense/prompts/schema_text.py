@@ -1,7 +1,7 @@
 """A schema as text: the part of the prompt that all questions about a database share.
 
-A text ends in a newline and no line of it starts with `question:` or `evidence:`, so a prompt splits into schema
-and question at one place.
+A text ends in a newline and no line of it starts with `question:` or `evidence:`, so a prompt splits into
+schema and question at one place.
 """
 
 from __future__ import annotations
@@ -50,6 +50,18 @@ def ddl(schema: Schema, values: Values) -> str:
 _DDL_TYPES = {"text": "TEXT", "number": "NUMERIC", "time": "DATETIME", "boolean": "BOOLEAN", "others": "BLOB"}
 
 
+# The words that SQLite 3.40 cannot read as the name of a table and of a column, tried one by one.
+_RESERVED = {
+    "add", "all", "alter", "and", "as", "autoincrement", "between", "case", "cast", "check", "collate",
+    "commit", "constraint", "create", "current_date", "current_time", "current_timestamp", "default",
+    "deferrable", "delete", "distinct", "drop", "else", "escape", "except", "exists", "foreign", "from",
+    "group", "having", "in", "index", "insert", "intersect", "into", "is", "isnull", "join", "limit",
+    "not", "nothing", "notnull", "null", "on", "or", "order", "primary", "raise", "references",
+    "returning", "select", "set", "table", "then", "to", "transaction", "union", "unique", "update",
+    "using", "values", "when", "where",
+}  # fmt: skip
+
+
 def _compact_column(table: Table, column: Column, values: Values) -> str:
     text = f"{_name(column.name)} {column.type}"
     if column.primary_key:
@@ -66,7 +78,7 @@ def _ddl_values(table: Table, column: Column, values: Values) -> str:
 def _name(name: str) -> str:
     """Quote a name that SQL could not read bare."""
     plain = name.replace("_", "a").isalnum() and not name[0].isdigit() and name.isascii()
-    return name if plain else '"' + _flat(name).replace('"', '""') + '"'
+    return name if plain and name.lower() not in _RESERVED else '"' + _flat(name).replace('"', '""') + '"'
 
 
 def _flat(text: str) -> str:

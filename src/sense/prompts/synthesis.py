@@ -1,9 +1,10 @@
 """What a strong model is asked when it writes data: first a database with rows, then questions about it.
 
-After the prompt of SENSE (ACL 2024, appendix): one new data point at a level, a new domain that avoids a list of
-over-represented ones, a schema, two examples in the prompt. Changed: the rows are asked for too, so that every query
-can be run; questions about one database are asked for together and see its rows, so that they name values that are
-there; levels are described by what Spider's hardness counts, so that what is asked is what will be measured.
+After the prompt of SENSE (ACL 2024, appendix): one new data point at a level, a new domain that avoids a list
+of over-represented ones, a schema, two examples in the prompt. Changed: the rows are asked for too, so that
+every query can be run; questions about one database are asked for together and see its rows, so that they
+name values that are there; levels are described by what Spider's hardness counts, so that what is asked is
+what will be measured.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ Two data points of our collection, to show what such databases are used for:
 
 Answer with one JSON object:
 {{"domain": "a few words", "db_id": "short_snake_case", "tables": [{{"name": "...", "create": "CREATE TABLE ...", "rows": [[...], ...]}}, ...]}}
-Parents come before children. Values of a row stand in the order of the columns; NULL is null."""  # noqa: E501
+Parents come before children. Values of a row stand in the order of the columns; NULL is null."""
     return [Message(role="system", content=SYSTEM), Message(role="user", content=user)]
 
 
@@ -134,7 +135,7 @@ Rows:
 {rows}
 
 Answer with one JSON object:
-{{"questions": [{{"question": "...", "sql": "SELECT ..."}}, ...]}}"""  # noqa: E501
+{{"questions": [{{"question": "...", "sql": "SELECT ..."}}, ...]}}"""
     return [Message(role="system", content=SYSTEM), Message(role="user", content=user)]
 
 

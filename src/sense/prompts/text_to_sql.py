@@ -1,6 +1,7 @@
 """The prompt of a text-to-SQL model: schema first, which many questions share; then evidence and question.
 
-A prompt's format has an id that is kept beside the weights trained on it; a model is never asked in another one.
+A prompt's format has an id that is kept beside the weights trained on it; a model is never asked in another
+one.
 """
 
 from __future__ import annotations
@@ -115,13 +116,20 @@ def format_of(prompt_format: str) -> Format:
 
 
 def one_line(sql: str) -> str:
-    """Fold white space outside of quotes, and take off closing semicolons."""
-    folded = _SPACE_OR_QUOTED.sub(lambda match: match[0] if match[0][0] in "'\"`[" else " ", sql)
+    """Fold white space and comments outside of quotes, and take off closing semicolons.
+
+    >>> one_line("SELECT a -- it's the name\\nFROM t;")
+    'SELECT a FROM t'
+    """
+    folded = _BLANK_OR_QUOTED.sub(lambda match: match[0] if match[0][0] in "'\"`[" else " ", sql)
     return folded.strip().rstrip("; ")
 
 
 _QUESTION_START = re.compile(r"^(?:evidence|question): ", re.MULTILINE)
-_SPACE_OR_QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|\[[^\]]*\]|\s+")
+# A comment without an end goes to the end of the text, as in SQLite.
+_BLANK_OR_QUOTED = re.compile(
+    r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|\[[^\[\]]*\]|(?:\s|--[^\n]*|/\*.*?(?:\*/|\Z))+", re.DOTALL
+)
 
 
 def _bounded(style: Format, schema: Schema, database: Path) -> str:

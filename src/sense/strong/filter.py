@@ -1,17 +1,17 @@
 """Keep of the strong model's data what holds when it is run: build each database, run every query.
 
-The result is a folder in Spider's layout with a train and a test split: of most databases some questions are held out
-(your own database), some databases are held out whole (a new domain).
+The result is a folder in Spider's layout with a train and a test split: of most databases some questions are
+held out (your own database), some databases are held out whole (a new domain).
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -84,6 +84,22 @@ class Case:
     max_rows: int
 
 
+class Splits(NamedTuple):
+    """The kept items by split, and the names of the databases that are held out whole."""
+
+    train: list[Item]
+    test: list[Item]
+    new_databases: frozenset[str]
+
+
+def _is_text(case: Case) -> str | None:
+    if not any(character.isalnum() for character in case.item.question):
+        return "the question is empty"
+    # JSON can spell halves of characters, which no file can hold.
+    whole = (case.item.question + case.item.sql).encode(errors="replace").decode()
+    return None if whole == case.item.question + case.item.sql else "not Unicode"
+
+
 def _runs(case: Case) -> str | None:
     return None if isinstance(case.ending, Rows) else describe(case.ending)
 
@@ -123,6 +139,7 @@ def _new_query(case: Case) -> str | None:
 
 # Each check says why an item is dropped, None if it stays. The first that says something is counted.
 CHECKS: tuple[tuple[str, Callable[[Case], str | None]], ...] = (
+    ("is_text", _is_text),
     ("runs", _runs),
     ("returns_rows", _returns_rows),
     ("says_something", _says_something),
@@ -155,7 +172,7 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     memory = Kept(
         questions=set(), queries=set(), empty=Counter(), asked=Counter(item.db_id for item in usable)
     )
-    for item, ending in zip(usable, _run_all(usable, data, config), strict=True):
+    for item, ending in _run_all(usable, data, config):
         case = Case(item=item, ending=ending, kept=memory, max_rows=config.max_rows)
         verdict = next(((name, why) for name, check in CHECKS if (why := check(case)) is not None), None)
         if verdict is not None:
@@ -168,28 +185,27 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
         memory.queries.add(_query_key(item))
         memory.empty[item.db_id] += isinstance(ending, Rows) and not ending.rows
         kept.append(item)
+    jsonl.write(run_dir / "dropped.jsonl", dropped)
+    jsonl.write(run_dir / "rejected-rows.jsonl", rejected)
     splits = split(kept, test_share=config.test_share, new_databases=config.new_databases, seed=config.seed)
-    for name, members in splits.items():
+    for name, members in (("train", splits.train), ("test", splits.test)):
         spider.write_questions(data / f"{name}.json", [_question_of(item) for item in members])
     schemas = [schema_of_file(spider.database_file(data, name), name) for name in built]
     write_json(data / TABLES_FILE, [entry_of_schema(schema) for schema in schemas])
-    jsonl.write(run_dir / "dropped.jsonl", dropped)
-    jsonl.write(run_dir / "rejected-rows.jsonl", rejected)
     return Outcome(summary=_summary(items, kept, dropped, splits, built, len(rejected)))
 
 
-def split(
-    items: Sequence[Item], *, test_share: float, new_databases: int, seed: int
-) -> dict[str, list[Item]]:
+def split(items: Sequence[Item], *, test_share: float, new_databases: int, seed: int) -> Splits:
     """Hold out whole databases, and of each other one the same share of every measured hardness.
 
     Raises:
-        DataError: there are not so many databases.
+        DataError: no other database would be left.
     """
     names = sorted({item.db_id for item in items})
     if new_databases >= len(names):
         raise DataError(
-            f"{new_databases} databases are to be held out whole, but there are only {len(names)}"
+            f"{new_databases} databases are to be held out whole, "
+            f"but only {len(names)} have questions that were kept"
         )
     rng = random.Random(seed)
     new = set(rng.sample(names, new_databases))
@@ -200,10 +216,11 @@ def split(
     for (db_id, _), members in sorted(groups.items()):
         if db_id not in new:
             held |= {item.id for item in rng.sample(members, round(test_share * len(members)))}
-    return {
-        "train": [item for item in items if item.id not in held],
-        "test": [item for item in items if item.id in held],
-    }
+    return Splits(
+        train=[item for item in items if item.id not in held],
+        test=[item for item in items if item.id in held],
+        new_databases=frozenset(new),
+    )
 
 
 def _build_all(
@@ -229,11 +246,13 @@ def _build_all(
     return built, unbuildable, rejected
 
 
-def _run_all(items: Sequence[Item], data: Path, config: Config) -> list[Ending]:
+def _run_all(items: Sequence[Item], data: Path, config: Config) -> Iterator[tuple[Item, Ending]]:
+    """Yield items with how their queries ended, one by one: all results together may not fit in memory."""
     jobs = [QueryJob(spider.database_file(data, item.db_id), item.sql) for item in items]
     limits = Limits(timeout_s=config.timeout_s)
     with meter("filter", total=len(jobs)) as shown:
-        return list(run_queries(jobs, limits=limits, workers=config.workers, on_done=shown.advance))
+        endings = run_queries(jobs, limits=limits, workers=config.workers, on_done=shown.advance)
+        yield from zip(items, endings, strict=True)
 
 
 def _row_count(case: Case) -> int:
@@ -266,25 +285,25 @@ def _summary(
     items: Sequence[Item],
     kept: Sequence[Item],
     dropped: Sequence[dict[str, Any]],
-    splits: dict[str, list[Item]],
+    splits: Splits,
     built: dict[str, dict[str, int]],
     rejected_rows: int,
 ) -> dict[str, Any]:
     by_database = Counter(item.db_id for item in kept)
-    in_train = {item.db_id for item in splits["train"]}
+    new = splits.new_databases
     return {
         "items": len(items),
         "kept": len(kept),
         "dropped": dict(Counter(str(item["check"]) for item in dropped)),
         "databases": len(built),
         "rejected_rows": rejected_rows,
-        "train": len(splits["train"]),
-        "test_seen": sum(item.db_id in in_train for item in splits["test"]),
-        "test_new": sum(item.db_id not in in_train for item in splits["test"]),
+        "train": len(splits.train),
+        "test_seen": sum(item.db_id not in new for item in splits.test),
+        "test_new": sum(item.db_id in new for item in splits.test),
         "hardness": dict(Counter(str(hardness(item.sql)) for item in kept)),
         "as_asked": sum(str(hardness(item.sql)) == item.level for item in kept),
         "by_database": {
-            name: {"questions": by_database[name], "new": name not in in_train, "rows": rows}
+            name: {"questions": by_database[name], "new": name in new, "rows": rows}
             for name, rows in built.items()
         },
     }

@@ -1,7 +1,7 @@
 """Ask a strong model for databases, then for questions about each of them.
 
-Two rounds: the questions are asked for when the database is there, so that they name its values. With provider
-`batch` each round writes a file of requests; when its replies are given, the same command goes on.
+Two rounds: the questions are asked for when the database is there, so that they name its values. With
+provider `batch` each round writes a file of requests; when its replies are given, the same command goes on.
 Nothing is believed yet: what comes out is checked by `sense filter`.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
@@ -69,18 +69,21 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
         for plan in plans
     ]
     malformed: list[dict[str, str]] = []
-    databases: list[SynthDatabase] = []
+    written: dict[str, SynthDatabase] = {}
     for request in _answered(database_requests, replies):
-        parsed = _read_database(replies[request.custom_id], [database.db_id for database in databases])
+        parsed = _read_database(replies[request.custom_id], [database.db_id for database in written.values()])
         if isinstance(parsed, str):
             malformed.append({"custom_id": request.custom_id, "reason": parsed})
         else:
-            databases.append(parsed)
+            written[request.custom_id] = parsed
     awaited = [request for request in database_requests if request.custom_id not in replies]
     question_requests: list[Request] = []
     if not awaited:
-        for database in databases:
-            question_requests += _question_requests(config, database, rng)
+        for request in database_requests:
+            # Drawn for every plan, so that a better reply for one leaves the other requests as they were.
+            shots = {level: _shots_near(level, rng) for level in LEVELS}
+            if request.custom_id in written:
+                question_requests += _question_requests(config, written[request.custom_id], shots)
         awaited = [request for request in question_requests if request.custom_id not in replies]
     items: list[dict[str, Any]] = []
     for request in _answered(question_requests, replies):
@@ -95,7 +98,7 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
         ]
     asked = database_requests + question_requests
     write_requests(run_dir / "requests.jsonl", asked)
-    jsonl.write(run_dir / "databases.jsonl", (database.model_dump() for database in databases))
+    jsonl.write(run_dir / "databases.jsonl", (database.model_dump() for database in written.values()))
     jsonl.write(run_dir / "items.jsonl", items)
     jsonl.write(run_dir / "malformed.jsonl", malformed)
     awaited_path = run_dir / "requests-awaiting-replies.jsonl"
@@ -109,22 +112,25 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
         "requests": len(asked),
         "awaiting_replies": len(awaited),
         "malformed": len(malformed),
-        "databases": len(databases),
+        "databases": len(written),
         "questions": len(items),
         "by_level_asked": dict(Counter(item["level"] for item in items)),
         "prompt_tokens": sum(reply.prompt_tokens for reply in answered),
         "completion_tokens": sum(reply.completion_tokens for reply in answered),
     }
     if awaited:
-        todo = f"{len(awaited)} requests await replies: have {awaited_path} answered, then give the same command with"
-        return Outcome(summary=summary, shortfall=f"{todo} --replies FILE ...", complete=False)
-    shortfall = (
-        f"{len(malformed)} replies could not be read: {run_dir / 'malformed.jsonl'}" if malformed else None
-    )
-    return Outcome(summary=summary, shortfall=shortfall)
+        shortfall = (
+            f"{len(awaited)} requests await replies: have {awaited_path} answered, "
+            "then give the same command with --replies FILE ..."
+        )
+        return Outcome(summary=summary, shortfall=shortfall, complete=False)
+    unread = f"{len(malformed)} replies could not be read: {run_dir / 'malformed.jsonl'}"
+    return Outcome(summary=summary, shortfall=unread if malformed else None)
 
 
-def _question_requests(config: Config, database: SynthDatabase, rng: random.Random) -> list[Request]:
+def _question_requests(
+    config: Config, database: SynthDatabase, shots: Mapping[str, Sequence[Shot]]
+) -> list[Request]:
     rows = "\n".join(
         rows_as_csv(table.name, _column_names(table), table.rows, limit=ROWS_SHOWN)
         for table in database.tables
@@ -139,7 +145,7 @@ def _question_requests(config: Config, database: SynthDatabase, rng: random.Rand
                 rows=rows,
                 level=level,
                 count=config.questions_per_level,
-                shots=_shots_near(level, rng),
+                shots=shots[level],
             ),
         )
         for level in LEVELS

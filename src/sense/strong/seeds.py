@@ -18,14 +18,15 @@ BANNED_DOMAINS = (
 )  # fmt: skip
 
 AREAS = (
-    "beekeeping", "seed banks", "coral reef restoration", "district heating", "container terminals", "tea growing",
-    "wind farm maintenance", "avalanche forecasting", "cheese aging", "telescope time", "vertical farming",
-    "tool lending", "glass recycling", "lighthouses", "bridge inspection", "mushroom foraging", "canal locks",
-    "falconry", "organ building", "salt works", "cable cars", "peat bog conservation", "typeface foundries",
-    "meteorite collections", "hydroponics", "clock restoration", "fish ladders", "hot air balloons",
-    "community gardens", "paper mills", "truffle hunting", "geothermal wells", "quarries", "ice roads",
-    "weather balloons", "oyster farming", "hedge mazes", "bicycle repair", "snow plowing", "dye works", "kelp farms",
-    "cave mapping", "drone mapping", "perfume making", "sawmills", "radio amateurs", "tide mills", "vinegar making",
+    "beekeeping", "seed banks", "coral reef restoration", "district heating", "container terminals",
+    "tea growing", "wind farm maintenance", "avalanche forecasting", "cheese aging", "telescope time",
+    "vertical farming", "tool lending", "glass recycling", "lighthouses", "bridge inspection",
+    "mushroom foraging", "canal locks", "falconry", "organ building", "salt works", "cable cars",
+    "peat bog conservation", "typeface foundries", "meteorite collections", "hydroponics",
+    "clock restoration", "fish ladders", "hot air balloons", "community gardens", "paper mills",
+    "truffle hunting", "geothermal wells", "quarries", "ice roads", "weather balloons", "oyster farming",
+    "hedge mazes", "bicycle repair", "snow plowing", "dye works", "kelp farms", "cave mapping",
+    "drone mapping", "perfume making", "sawmills", "radio amateurs", "tide mills", "vinegar making",
     "street lighting", "water towers", "map archives", "kite making", "sheep shearing", "boat building",
     "mine rescue", "bell foundries", "urban foxes", "rope walks", "chimney sweeping", "puppet theaters",
 )  # fmt: skip
@@ -42,7 +43,7 @@ class DatabasePlan:
 
 
 def plan_databases(count: int, *, rng: random.Random) -> list[DatabasePlan]:
-    """Draw `count` databases of different areas (at most as many as there are areas), sizes varied in turn."""
+    """Draw `count` databases of different areas (no more than there are areas), sizes varied in turn."""
     areas = rng.sample(AREAS, count)
     sizes = [3 + i % 4 for i in range(count)]
     rng.shuffle(sizes)

@@ -1,4 +1,4 @@
-"""Preference learning: conservative DPO on pairs of a right and a wrong query, so that the model learns from errors."""
+"""Preference learning: conservative DPO on pairs of a right and a wrong query; a model learns from errors."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from pydantic import Field
 
 from sense import jsonl
 from sense.errors import DataError
-from sense.llms import store
 from sense.progress import meter, say
-from sense.prompts.text_to_sql import format_of
 from sense.records import PreferencePair
 from sense.rundir import RunDir
 from sense.stage import InputPath, Outcome
@@ -28,7 +26,8 @@ class Config(TrainingConfig):
     )
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(
         0.1,
-        description="conservative DPO's eps: the share of pairs taken to be the wrong way round; 0: plain DPO",
+        description="conservative DPO's eps: the share of pairs taken to be the wrong way round; "
+        "0: plain DPO",
     )
     sft_weight: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight of the chosen side's SFT loss beside DPO"
@@ -37,17 +36,9 @@ class Config(TrainingConfig):
 
 def run(config: Config, run_dir: RunDir) -> Outcome:
     """Train on the pairs and save `model/`; the reference is the model it starts from."""
-    format_of(config.prompt_format)
-    store.check_exists(config.model)
-    store.check_prompt_format(config.model, config.prompt_format)
+    config.check()
     pairs = jsonl.read(config.pairs, PreferencePair)
-    if not pairs:
-        raise DataError(f"{config.pairs}: no pairs to learn from")
-    for pair in pairs:
-        if pair.chosen.strip() == pair.rejected.strip():
-            raise DataError(f"{config.pairs}: pair {pair.id!r}: chosen and rejected are the same")
-        if not pair.chosen.strip() or not pair.rejected.strip():
-            raise DataError(f"{config.pairs}: pair {pair.id!r}: chosen or rejected is empty")
+    _check(pairs, config)
     from sense.training import session, trainer  # torch is loaded once the input is known to be good
     from sense.training.objectives import dpo_loss
     from sense.training.pack import plan_steps
@@ -88,10 +79,26 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     )
 
 
+def _check(pairs: list[PreferencePair], config: Config) -> None:
+    if not pairs:
+        raise DataError(f"{config.pairs}: no pairs to learn from")
+    seen: set[str] = set()
+    for pair in pairs:
+        if pair.id in seen:  # references are kept by id
+            raise DataError(f"{config.pairs}: two pairs have the id {pair.id!r}")
+        seen.add(pair.id)
+        if not pair.prompt.strip():
+            raise DataError(f"{config.pairs}: pair {pair.id!r}: the prompt is empty")
+        if pair.chosen.strip() == pair.rejected.strip():
+            raise DataError(f"{config.pairs}: pair {pair.id!r}: chosen and rejected are the same")
+        if not pair.chosen.strip() or not pair.rejected.strip():
+            raise DataError(f"{config.pairs}: pair {pair.id!r}: chosen or rejected is empty")
+
+
 def _references(
     model: Any, steps: list[Any], run_dir: RunDir, *, bf16: bool, resumed: bool
 ) -> dict[str, tuple[float, float]]:
-    """Compute each pair's log-probabilities under the start model once, before training, and keep them in a file."""
+    """Compute each pair's log-probabilities under the start model, once, and keep them in a file."""
     import torch
 
     from sense.training.objectives import branch_logprobs

@@ -43,8 +43,9 @@ def conservative_dpo(
 ) -> PreferenceLoss:
     """DPO that believes a share `label_smoothing` of the labels to be flipped; 0 is DPO itself.
 
-    Source: Rafailov et al. 2023, equation 7; E. Mitchell, "A note on DPO with noisy preferences" (2023), equation 3:
-    -(1 - eps) log sigmoid(beta h) - eps log sigmoid(-beta h), h = the policy's log-ratio minus the reference's.
+    Source: Rafailov et al. 2023, equation 7; E. Mitchell, "A note on DPO with noisy preferences" (2023),
+    equation 3: -(1 - eps) log sigmoid(beta h) - eps log sigmoid(-beta h), h = the policy's log-ratio minus
+    the reference's.
     """
     reward_chosen_Q = beta * (chosen_Q - reference_chosen_Q)
     reward_rejected_Q = beta * (rejected_Q - reference_rejected_Q)

@@ -30,7 +30,7 @@ def branch_logprobs(model: torch.nn.Module, pack: Pack) -> Tensor:
 
 
 def dpo_loss(references: References, *, beta: float, label_smoothing: float, sft_weight: float) -> PackLoss:
-    """Make the loss of preference learning: conservative DPO, plus `sft_weight` times the chosen side's SFT loss.
+    """Make the loss of preference learning: conservative DPO, plus `sft_weight` times the chosen SFT loss.
 
     Source of the SFT term: Pang et al. 2024, "Iterative Reasoning Preference Optimization", equation 1 (the
     log-likelihood of the chosen side, normalized by its length).

@@ -1,7 +1,8 @@
 """Pack examples of one database behind one copy of its schema, and lay out the steps of a whole training.
 
-A pack is one flat row: the schema's tokens, then the branches, padded to one length. The order of all packs of all
-epochs is fixed by a seed before training starts, so a resumed training sees what an undisturbed one would have seen.
+A pack is one flat row: the schema's tokens, then the branches, padded to one length. The order of all packs
+of all epochs is fixed by a seed before training starts, so a resumed training sees what an undisturbed one
+would have seen.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from sense.training.tokens import Branch, TokenizedExample
 class Pack:
     """Examples that share a schema, and how much of an optimizer step they are.
 
-    `denominator` is the number of items (SQL tokens for SFT, pairs for preferences) in the whole step, over all its
-    packs: a sum over the pack divided by it adds up to the step's mean, however the step is packed.
+    `denominator` is the number of items (SQL tokens for SFT, pairs for preferences) in the whole step, over
+    all its packs: a sum over the pack divided by it adds up to the step's mean, however the step is packed.
     """
 
     examples: tuple[TokenizedExample, ...]
@@ -63,7 +64,7 @@ def plan_steps(
     count_pairs: bool,
     seed: int,
 ) -> list[list[Pack]]:
-    """Lay out every optimizer step of a training as a list of packs, of several databases where there are several.
+    """Lay out every optimizer step as a list of packs, of several databases where there are several.
 
     Args:
         examples: what to learn; every epoch sees each once.

@@ -25,7 +25,7 @@ class Row:
 
 
 def make_row(schema: tuple[int, ...], branches: list[Branch]) -> Row:
-    """Lay a schema and its branches out as one row. The last token of a branch is only a target, never an input."""
+    """Lay a schema and its branches out as one row. A branch's last token is a target, never an input."""
     ids = list(schema)
     places: list[int] = []
     targets: list[int] = []

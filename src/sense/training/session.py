@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,15 +32,18 @@ def open_model(config: TrainingConfig) -> Loaded:
     if config.lora_rank:
         from peft import LoraConfig, get_peft_model  # only LoRA needs it
 
-        adapted = get_peft_model(
-            loaded.model,
-            LoraConfig(
-                r=config.lora_rank,
-                lora_alpha=config.lora_alpha,
-                target_modules="all-linear",
-                task_type="CAUSAL_LM",
-            ),
-        )
+        with warnings.catch_warnings():
+            # peft reads a property that transformers is about to rename
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            adapted = get_peft_model(
+                loaded.model,
+                LoraConfig(
+                    r=config.lora_rank,
+                    lora_alpha=config.lora_alpha,
+                    target_modules="all-linear",
+                    task_type="CAUSAL_LM",
+                ),
+            )
         loaded = Loaded(model=adapted, tokenizer=loaded.tokenizer, folder=loaded.folder)
     loaded.model.train()
     return loaded
@@ -65,7 +69,8 @@ def within(examples: Sequence[TokenizedExample], *, max_tokens: int, label: str)
     ]
     if len(kept) < len(examples):
         say(
-            f"{label}: {len(examples) - len(kept)} of {len(examples)} examples left out: over {max_tokens} tokens"
+            f"{label}: {len(examples) - len(kept)} of {len(examples)} examples left out: "
+            f"over {max_tokens} tokens"
         )
     if not kept:
         raise DataError(f"{label}: no example of at most {max_tokens} tokens to learn from")

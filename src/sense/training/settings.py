@@ -1,17 +1,22 @@
-"""The settings that SFT and preference learning share; free of torch, so that they can be checked without it."""
+"""The settings that SFT and preference learning share; without torch, so that they are checked without it."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from sense.prompts.text_to_sql import DEFAULT_FORMAT
-from sense.stage import InputPaths, ModelName, StageConfig
+from sense.llms import store
+from sense.prompts.text_to_sql import DEFAULT_FORMAT, format_of
+from sense.stage import ModelName, StageConfig
 
 
 class TrainingConfig(StageConfig):
     """What `sense sft` and `sense dpo` have in common."""
+
+    SPEED_ONLY: ClassVar[frozenset[str]] = frozenset({"checkpoint_minutes"})
 
     model: ModelName = Field(
         description="model to start from: known name, Hugging Face id, folder or GGUF file"
@@ -39,9 +44,12 @@ class TrainingConfig(StageConfig):
     )
     max_tokens: Annotated[int, Field(ge=16)] = Field(
         4096,
-        description="a schema and one question may have so many tokens; longer examples are left out, counted",
+        description="a schema and one question may have so many tokens; "
+        "longer examples are left out, counted",
     )
     seed: int = Field(0, description="seed of the order and of LoRA's first weights")
 
-
-DataFolders = InputPaths
+    def check(self, made: Sequence[Path] = ()) -> None:
+        """Look at the model and the prompt format."""
+        format_of(self.prompt_format)
+        store.check_model(self.model, prompt_format=self.prompt_format, made=made)

@@ -1,8 +1,9 @@
-"""Supervised fine-tuning: learn to write the gold SQL of questions, human and synthetic; a schema is paid for once."""
+"""Supervised fine-tuning: learn the gold SQL of questions, human and synthetic; a schema is paid for once."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,10 @@ from pydantic import Field
 from sense import jsonl
 from sense.databases import spider
 from sense.errors import DataError
-from sense.llms import store
-from sense.prompts.text_to_sql import Prompter, completion, format_of
+from sense.prompts.text_to_sql import Prompter, completion
 from sense.records import SftExample
 from sense.rundir import RunDir
-from sense.stage import InputPaths, Outcome
+from sense.stage import InputPaths, Outcome, is_made
 from sense.training.settings import TrainingConfig
 
 
@@ -28,12 +28,17 @@ class Config(TrainingConfig):
         0, description="learn from so many questions, drawn by seed; 0: all"
     )
 
+    def check(self, made: Sequence[Path] = ()) -> None:
+        """Look at the model and at the questions."""
+        super().check(made)
+        for folder in self.data:
+            if not is_made(folder, made):
+                spider.check_split(folder, self.split)
+
 
 def run(config: Config, run_dir: RunDir) -> Outcome:
     """Fine-tune and save `model/`; what was learnt from stands in `examples.jsonl`, in TRL's columns."""
-    format_of(config.prompt_format)
-    store.check_exists(config.model)
-    store.check_prompt_format(config.model, config.prompt_format)
+    config.check()
     examples = make_examples(config)
     from sense.training import session, trainer  # torch is loaded once the input is known to be good
     from sense.training.objectives import sft_loss
@@ -68,7 +73,7 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
 
 
 def make_examples(config: Config) -> list[SftExample]:
-    """Build the prompts and completions of all folders; ids carry the folder's number where there are several.
+    """Build the prompts and completions of all folders; ids carry the folder's number if there are several.
 
     Raises:
         DataError: a folder has no such split, or a question has no gold SQL.
@@ -86,11 +91,10 @@ def make_examples(config: Config) -> list[SftExample]:
 
 def _of_folder(folder: Path, config: Config, *, prefix: str) -> list[SftExample]:
     questions = spider.load_questions(folder, config.split)
-    spider.check_databases(folder, questions)
     prompter = Prompter(folder, prompt_format=config.prompt_format)
     examples: list[SftExample] = []
     for question in questions:
-        if not question.gold_sql.strip():
+        if not completion(question.gold_sql).strip():
             raise DataError(
                 f"{folder}: split {config.split!r}: question {question.id!r} has no SQL to learn from"
             )

@@ -34,7 +34,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizedExample:
-    """An example: its schema's tokens and the branches behind them (one for SFT; chosen, rejected for a pair)."""
+    """An example: its schema's tokens and the branches behind them (SFT: one; a pair: chosen, rejected)."""
 
     id: str
     schema: tuple[int, ...]

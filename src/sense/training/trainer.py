@@ -1,4 +1,7 @@
-"""Train on packs with transformers' Trainer: steps laid out beforehand, checkpoints that survive a kill, one file of metrics."""
+"""Train on packs with transformers' Trainer.
+
+Steps are laid out beforehand, checkpoints survive a kill, metrics go to one file.
+"""
 
 from __future__ import annotations
 
@@ -60,10 +63,10 @@ def train(
     folder: Path,
     label: str,
 ) -> dict[str, float]:
-    """Train `model` in place through all steps, going on from the last whole checkpoint in `folder` if there is one.
+    """Train `model` in place through all steps, going on from the last whole checkpoint in `folder`, if any.
 
-    Writes `metrics.jsonl` into `folder`, one line a step. The checkpoints are the caller's to remove once the model
-    is saved: see `remove_checkpoints`.
+    Writes `metrics.jsonl` into `folder`, one line a step. The checkpoints are the caller's to remove once the
+    model is saved: see `remove_checkpoints`.
 
     Raises:
         ModelError: a loss was not a number; nothing of that step is kept.
@@ -194,7 +197,7 @@ class _PackTrainer(Trainer):  # type: ignore[misc]
 
 
 class _Bookkeeper(TrainerCallback):  # type: ignore[misc]
-    """Writes a line of metrics a step, moves the bar, asks for checkpoints by the clock and marks whole ones."""
+    """Writes a line of metrics a step, moves the bar, asks for checkpoints by the clock, marks whole ones."""
 
     def __init__(self, metrics: jsonl.Appender, meter: Meter, sums: _Sums, every_s: float) -> None:
         self._metrics, self._meter, self._sums, self._every_s = metrics, meter, sums, every_s

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from sense import jsonl
-from sense.databases.spider import check_databases, database_files, load_questions
+from sense.databases.spider import check_databases, check_split, database_files, load_questions
 from sense.errors import DataError
 from sense.execution.outcome import Comparison, Match
 from sense.execution.pool import CompareJob, compare_queries
@@ -20,7 +20,7 @@ from sense.execution.run import Limits
 from sense.progress import meter, say
 from sense.records import Candidate, Label, Question, Verdict
 from sense.rundir import RunDir
-from sense.stage import InputPath, Outcome, StageConfig
+from sense.stage import InputPath, Outcome, StageConfig, is_made
 
 LABELS: dict[Match, Label] = {
     Match.SAME: Label.RIGHT,
@@ -49,6 +49,11 @@ class Config(StageConfig):
     )
     timeout_s: float = Field(10, gt=0, description="how long one query may run, in seconds")
     workers: int = Field(0, ge=0, description="how many queries run at a time; 0: one for each processor")
+
+    def check(self, made: Sequence[Path] = ()) -> None:
+        """Look at the questions and their databases."""
+        if not is_made(self.data, made):
+            check_split(self.data, self.split)
 
 
 def run(config: Config, run_dir: RunDir) -> Outcome:

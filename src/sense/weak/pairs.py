@@ -11,12 +11,12 @@ from pydantic import Field
 
 from sense import jsonl
 from sense.databases.normal_form import normal_form
-from sense.databases.spider import check_databases, load_questions
+from sense.databases.spider import check_databases, check_split, load_questions
 from sense.errors import DataError
-from sense.prompts.text_to_sql import DEFAULT_FORMAT, Prompter, completion
+from sense.prompts.text_to_sql import DEFAULT_FORMAT, Prompter, completion, one_line
 from sense.records import Label, PreferencePair, Question, Verdict
 from sense.rundir import RunDir
-from sense.stage import InputPath, Outcome, StageConfig
+from sense.stage import InputPath, Outcome, StageConfig, is_made
 
 NOT_RIGHT = {Label.WRONG, Label.ERROR, Label.TIMEOUT, Label.REFUSED}
 
@@ -40,6 +40,11 @@ class Config(StageConfig):
     )
     per_question: int = Field(1, ge=1, description="at most so many pairs of one question")
     seed: int = Field(0, ge=0, description="seed of the draw")
+
+    def check(self, made: Sequence[Path] = ()) -> None:
+        """Look at the questions and their databases."""
+        if not is_made(self.data, made):
+            check_split(self.data, self.split)
 
 
 class Counts(NamedTuple):
@@ -98,7 +103,8 @@ def make_pairs(
 ) -> Pairs:
     """Pair queries that differ by more than spelling, at random and never twice the same.
 
-    A question without a right query is counted as such, whether or not it has a wrong one.
+    A question without a right query is counted as such, whether or not it has a wrong one. An answer
+    without any query teaches nothing and is left out.
     """
     of_question: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
@@ -110,7 +116,7 @@ def make_pairs(
         total += 1
         own = of_question.get(str(question.id), [])
         right = _distinct(_preferred(question, own, strategy))
-        wrong = _distinct(verdict.sql for verdict in own if verdict.label in NOT_RIGHT)
+        wrong = _distinct(v.sql for v in own if v.label in NOT_RIGHT and one_line(v.sql))
         choices = [(right[a], wrong[b]) for a in right for b in wrong if a != b]
         if not choices:
             missing["right" if not right else "wrong" if not wrong else "difference"] += 1

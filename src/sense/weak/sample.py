@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -17,7 +18,10 @@ from sense.prompts.extract import extract_sql
 from sense.prompts.text_to_sql import DEFAULT_FORMAT, Prompter, format_of, split_prompt
 from sense.records import Candidate, Question
 from sense.rundir import RunDir
-from sense.stage import InputPath, ModelName, Outcome, StageConfig
+from sense.stage import InputPath, ModelName, Outcome, StageConfig, is_made
+
+if TYPE_CHECKING:
+    from sense.llms.local import Answer, Loaded
 
 
 class Config(StageConfig):
@@ -44,26 +48,36 @@ class Config(StageConfig):
     )
     seed: int = Field(0, description="seed of the samples and of the questions drawn")
 
+    def check(self, made: Sequence[Path] = ()) -> None:
+        """Look at the model, the prompt format and the questions."""
+        format_of(self.prompt_format)
+        store.check_model(self.model, prompt_format=self.prompt_format, made=made)
+        if not is_made(self.data, made):
+            spider.check_split(self.data, self.split)
+
 
 def run(config: Config, run_dir: RunDir) -> Outcome:
     """Write `candidates.jsonl`, database by database; a rerun goes on after the last whole batch."""
-    format_of(config.prompt_format)
-    store.check_exists(config.model)
-    store.check_prompt_format(config.model, config.prompt_format)
+    config.check()
     questions = _chosen(spider.load_questions(config.data, config.split), config)
-    spider.check_databases(config.data, questions)
     prompter = Prompter(config.data, prompt_format=config.prompt_format)
     batches = list(_batches(questions, config))
+    from sense.llms.local import load  # torch is loaded once the input is known to be good
+
+    loaded = load(config.model, dtype=config.dtype)
     run_dir.start()
     path = run_dir / "candidates.jsonl"
     done = _whole_batches(jsonl.resume(path, Candidate), batches, config)
     jsonl.write(path, done)
-    finished = {candidate.id for candidate in done}
     if done:
         say(f"sample: {len(done)} candidates reused")
-    open_batches = [batch for batch in batches if _id(batch[0], 0) not in finished]
-    if open_batches:
-        _sample(open_batches, prompter, config, path, total=len(questions), done=len(done) // config.samples)
+    finished = {candidate.id for candidate in done}
+    rest = [batch for batch in batches if _id(batch[0], 0) not in finished]
+    counted = len(done) // config.samples
+    with jsonl.Appender(path) as file, meter("sample", total=len(questions), done=counted) as shown:
+        for batch, sampled in _sampled(loaded, rest, prompter, config):
+            file.add(*sampled)
+            shown.advance(len(batch))
     candidates = jsonl.read(path, Candidate)
     return Outcome(
         summary={
@@ -75,53 +89,43 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     )
 
 
-def _sample(
-    batches: Sequence[Sequence[Question]],
-    prompter: Prompter,
-    config: Config,
-    path: object,
-    *,
-    total: int,
-    done: int,
-) -> None:
-    from sense.llms.local import Branch, answer, load  # torch is loaded once the input is known to be good
+def _sampled(
+    loaded: Loaded, batches: Sequence[list[Question]], prompter: Prompter, config: Config
+) -> Iterator[tuple[list[Question], list[Candidate]]]:
+    """Sample batch after batch; those of one database stand side by side and share its schema."""
+    from sense.llms.local import Branch, answer
 
-    loaded = load(config.model, dtype=config.dtype)
-    with jsonl.Appender(path) as file, meter("sample", total=total, done=done) as shown:  # type: ignore[arg-type]
-        for db_id, group in groupby(batches, key=lambda batch: batch[0].db_id):
-            members = list(group)
-            branches = [
-                Branch(text=split_prompt(prompter.prompt(q)).question, seed=f"{config.seed}/{q.id}/{k}")
-                for batch in members
-                for q in batch
-                for k in range(config.samples)
-            ]
-            answers = answer(
-                loaded,
-                prompter.schema_text(db_id),
-                branches,
-                max_new_tokens=config.max_new_tokens,
-                temperature=config.temperature,
-                top_p=config.top_p,
-                batch=_questions_per_batch(config) * config.samples,
-            )
-            for batch, written in zip(members, answers, strict=True):
-                asked = [(q, k) for q in batch for k in range(config.samples)]
-                file.add(
-                    *(
-                        Candidate(
-                            id=_id(q, k),
-                            question_id=q.id,
-                            db_id=q.db_id,
-                            sample=k,
-                            sql=extract_sql(a.text),
-                            logprob=round(a.logprob, 4),
-                            tokens=a.tokens,
-                        )
-                        for (q, k), a in zip(asked, written, strict=True)
-                    )
-                )
-                shown.advance(len(batch))
+    for db_id, group in groupby(batches, key=lambda batch: batch[0].db_id):
+        members = list(group)
+        asked = [[(question, k) for question in batch for k in range(config.samples)] for batch in members]
+        branches = [
+            Branch(text=split_prompt(prompter.prompt(q)).question, seed=f"{config.seed}/{q.id}/{k}")
+            for pairs in asked
+            for q, k in pairs
+        ]
+        written = answer(
+            loaded,
+            prompter.schema_text(db_id),
+            branches,
+            max_new_tokens=config.max_new_tokens,
+            temperature=config.temperature,
+            top_p=config.top_p,
+            batch=_questions_per_batch(config) * config.samples,
+        )
+        for batch, pairs, answers in zip(members, asked, written, strict=True):
+            yield batch, [_candidate(q, k, answer) for (q, k), answer in zip(pairs, answers, strict=True)]
+
+
+def _candidate(question: Question, sample: int, answer: Answer) -> Candidate:
+    return Candidate(
+        id=_id(question, sample),
+        question_id=question.id,
+        db_id=question.db_id,
+        sample=sample,
+        sql=extract_sql(answer.text),
+        logprob=round(answer.logprob, 4),
+        tokens=answer.tokens,
+    )
 
 
 def _chosen(questions: list[Question], config: Config) -> list[Question]:
@@ -132,7 +136,7 @@ def _chosen(questions: list[Question], config: Config) -> list[Question]:
 
 
 def _batches(questions: list[Question], config: Config) -> Iterator[list[Question]]:
-    """Group questions by database, in the order of their first questions; what is decoded together never varies."""
+    """Group questions by database, in the order of first questions; what is decoded together never varies."""
     by_database: dict[str, list[Question]] = {}
     for question in questions:
         by_database.setdefault(question.db_id, []).append(question)
@@ -149,7 +153,7 @@ def _questions_per_batch(config: Config) -> int:
 def _whole_batches(
     candidates: list[Candidate], batches: Sequence[Sequence[Question]], config: Config
 ) -> list[Candidate]:
-    """Keep the candidates of batches that were written to their end; the rest is decoded anew, as it was before."""
+    """Keep the candidates of batches that were written to their end; the rest is decoded anew, as before."""
     by_id = {candidate.id: candidate for candidate in candidates}
     kept: list[Candidate] = []
     for batch in batches:
