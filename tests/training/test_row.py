@@ -32,7 +32,7 @@ def by_itself(schema: tuple[int, ...], own: Branch) -> list[float]:
     return [float(logprobs[first + n - 1, token]) for n, token in enumerate(own.completion)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(schema=st.lists(ids, max_size=6).map(tuple), branches=st.lists(branch, min_size=1, max_size=7))
 @torch.no_grad()
 def test_each_token_has_the_logprob_of_its_branch_alone(
@@ -61,3 +61,20 @@ def test_positions_of_every_branch_go_on_from_the_schema() -> None:
         Branch(id="c", prompt=(1, 1), completion=(0,)),
     ]
     assert make_row((7, 8), branches).layout.position_ids.tolist() == [[0, 1, 2, 3, 2, 3]]
+
+
+def test_a_row_moves_to_another_device_as_a_whole() -> None:
+    row = make_row((7, 8), [Branch(id="b", prompt=(1,), completion=(2, 0))])
+    moved = row.layout.to(torch.device("meta"))
+    assert {part.device.type for block in moved.blocks for part in block} == {"meta"}
+    assert moved.position_ids.device.type == "meta"
+
+
+@pytest.mark.gpu
+@torch.no_grad()
+def test_a_gpu_gives_the_logprobs_of_the_processor() -> None:
+    row = make_row((7, 8), [Branch(id="b", prompt=(1,), completion=(2, 0))] * 5)
+    expected = completion_logprobs(MODEL, row)
+    on_gpu = make_model("llama").to("cuda")
+    use_shared_prefix(on_gpu)
+    assert completion_logprobs(on_gpu, row).tolist() == pytest.approx(expected.tolist(), rel=1e-4)

@@ -56,14 +56,14 @@ def with_lora(model: Any) -> Any:
     return get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
 
 
-def main(model_folder: str, folder: Path) -> None:
-    """Train, slowly enough to be killed on the way."""
+def main(model_folder: str, folder: Path, *, pause_s: float = 0.0) -> None:
+    """Train, with a pause in every pack, so that there is time for a kill on the way."""
     loaded = load(model_folder)
     model = with_lora(loaded.model) if "lora" in folder.name else loaded.model
     model.train()
 
     def slow_loss(model: Any, pack: Pack) -> Any:
-        time.sleep(0.05)
+        time.sleep(pause_s)
         return sft_loss(model, pack)
 
     train(
@@ -78,4 +78,4 @@ def main(model_folder: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), pause_s=0.2)

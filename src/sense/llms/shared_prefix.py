@@ -58,6 +58,12 @@ class BranchedRow:
             self.blocks.append(Block(places_BL.to(device), real.to(device), sees_LT.to(device)))
             start += int(own.sum())
 
+    def to(self, device: torch.device) -> BranchedRow:
+        """Move the row's tensors to a device, in place."""
+        self.position_ids = self.position_ids.to(device)
+        self.blocks = [Block(*(part.to(device) for part in block)) for block in self.blocks]
+        return self
+
 
 class Block(NamedTuple):
     """Branches that attention computes together.

@@ -50,10 +50,11 @@ def make_row(schema: tuple[int, ...], branches: list[Branch]) -> Row:
 def completion_logprobs(model: PreTrainedModel | torch.nn.Module, row: Row) -> Tensor:
     """Log-probability of every completion token of a row (N,); logits are made for these places only."""
     device = next(model.parameters()).device
+    layout = row.layout.to(device)
     output = model(
         input_ids=row.input_ids_1T.to(device),
-        position_ids=row.layout.position_ids.to(device),
-        branched_row=row.layout,
+        position_ids=layout.position_ids,
+        branched_row=layout,
         logits_to_keep=row.places_N.to(device),
         use_cache=False,
     )

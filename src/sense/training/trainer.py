@@ -78,32 +78,35 @@ def train(
         say(f"{label}: going on from step {done} of {len(steps)}")
     metrics_path = folder / "metrics.jsonl"
     _cut_metrics(metrics_path, done)
+    args = TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        max_steps=len(steps),
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=packs_per_step,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(recipe.warmup_ratio * len(steps)),
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=1.0,
+        adam_beta2=0.99,
+        bf16=recipe.bf16,
+        use_cpu=not torch.cuda.is_available(),
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        seed=recipe.seed,
+        disable_tqdm=True,
+    )
+    if args.n_gpu > 1:
+        args._n_gpu = 1  # else Trainer deals batches out to all GPUs; a pack is a batch and is for one
     sums = _Sums()
     with jsonl.Appender(metrics_path) as metrics:
         meter = Meter(label, total=len(steps), done=done)
         trainer = _PackTrainer(
             model=model,
-            args=TrainingArguments(
-                output_dir=str(folder / "checkpoints"),
-                max_steps=len(steps),
-                per_device_train_batch_size=1,
-                gradient_accumulation_steps=packs_per_step,
-                learning_rate=recipe.learning_rate,
-                lr_scheduler_type="cosine",
-                warmup_steps=round(recipe.warmup_ratio * len(steps)),
-                weight_decay=recipe.weight_decay,
-                max_grad_norm=1.0,
-                adam_beta2=0.99,
-                bf16=recipe.bf16,
-                use_cpu=not torch.cuda.is_available(),
-                logging_steps=1,
-                save_strategy="no",
-                report_to=[],
-                remove_unused_columns=False,
-                dataloader_pin_memory=False,
-                seed=recipe.seed,
-                disable_tqdm=True,
-            ),
+            args=args,
             train_dataset=_Steps(steps, packs_per_step),
             data_collator=_first,
             callbacks=[_Bookkeeper(metrics, meter, sums, recipe.checkpoint_minutes * 60)],
@@ -156,7 +159,8 @@ class _Steps(Dataset[dict[str, Any]]):
 
 
 def _first(items: list[dict[str, Any]]) -> dict[str, Any]:
-    return items[0]
+    (item,) = items
+    return item
 
 
 class _PackTrainer(Trainer):  # type: ignore[misc]
