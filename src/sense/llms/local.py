@@ -26,6 +26,7 @@ from transformers.utils import logging
 from sense.errors import ModelError
 from sense.llms import store
 from sense.llms.shared_prefix import PrefixCache, use_shared_prefix
+from sense.llms.token_ids import token_ids
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 COMPACT_BELOW = 0.75  # share of branches still open at which the finished ones are taken out of the batch
@@ -135,7 +136,7 @@ def answer(
     device = model.device
     config = cast(Any, model.config.get_text_config())
     cache = PrefixCache(config.num_hidden_layers)
-    schema_ids = tokenizer.encode(schema, add_special_tokens=False)
+    schema_ids = token_ids(schema, tokenizer)
     if schema_ids:
         ids = torch.tensor([schema_ids], device=device)
         positions = torch.arange(len(schema_ids), device=device)[None]
@@ -210,7 +211,7 @@ def _prefill(loaded: Loaded, cache: PrefixCache, texts: Sequence[str]) -> Tensor
     """Run each different text once behind the prefix; returns every text's next-token logits, in order."""
     model, device = loaded.model, loaded.model.device
     different = list(dict.fromkeys(texts))
-    encoded = [loaded.tokenizer.encode(text, add_special_tokens=False) for text in different]
+    encoded = [token_ids(text, loaded.tokenizer) for text in different]
     longest = max(map(len, encoded))
     lengths_B = torch.tensor([len(ids) for ids in encoded], device=device)
     ids_BL = torch.tensor([ids + [0] * (longest - len(ids)) for ids in encoded], device=device)

@@ -107,13 +107,22 @@ Parents come before children. Values of a row stand in the order of the columns;
 
 
 def questions_request(
-    *, domain: str, schema: Sequence[str], rows: str, level: str, count: int, shots: Sequence[Shot]
+    *,
+    domain: str,
+    schema: Sequence[str],
+    rows: str,
+    level: str,
+    count: int,
+    shots: Sequence[Shot],
+    known: Sequence[str] = (),
 ) -> list[Message]:
-    """Ask for questions of one level about a database whose rows are shown."""
+    """Ask for questions of one level about a database whose rows are shown; `known` ones are not to come again."""
     examples = "\n\n".join(
         f"Domain: {s.domain}\nSchema: {s.schema}\nQuestion: {s.question}\nSQL: {s.sql}" for s in shots
     )
     ddl = "\n".join(schema)
+    listed = "\n".join(f"- {question}" for question in known)
+    avoid = f"Questions that were asked already; ask others:\n{listed}\n\n" if known else ""
     user = f"""Write {count} new questions with their SQL about the database below, all at the level {level}.
 
 {LEVEL_TEXT[level]}
@@ -134,7 +143,7 @@ Schema:
 Rows:
 {rows}
 
-Answer with one JSON object:
+{avoid}Answer with one JSON object:
 {{"questions": [{{"question": "...", "sql": "SELECT ..."}}, ...]}}"""
     return [Message(role="system", content=SYSTEM), Message(role="user", content=user)]
 

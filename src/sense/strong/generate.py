@@ -43,6 +43,9 @@ class Config(StageConfig):
     questions_per_level: Annotated[int, Field(ge=1, le=60)] = Field(
         18, description="how many questions to ask for, for each database and each of the four levels"
     )
+    more_questions: dict[Literal["easy", "medium", "hard", "extra"], Annotated[int, Field(ge=1, le=60)]] = (
+        Field({}, description="level=count: so many more of a level, asked for when the first ones are known")
+    )
     temperature: Annotated[float, Field(ge=0, le=2)] = Field(0.8, description="sampling temperature")
     seed: int = Field(0, description="seed of the plan: areas, sizes, examples in the prompts")
 
@@ -76,27 +79,27 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
             malformed.append({"custom_id": request.custom_id, "reason": parsed})
         else:
             written[request.custom_id] = parsed
-    awaited = [request for request in database_requests if request.custom_id not in replies]
-    question_requests: list[Request] = []
-    if not awaited:
-        for request in database_requests:
-            # Drawn for every plan, so that a better reply for one leaves the other requests as they were.
-            shots = {level: _shots_near(level, rng) for level in LEVELS}
-            if request.custom_id in written:
-                question_requests += _question_requests(config, written[request.custom_id], shots)
-        awaited = [request for request in question_requests if request.custom_id not in replies]
+    rounds = [database_requests]
     items: list[dict[str, Any]] = []
-    for request in _answered(question_requests, replies):
-        db_id, level = request.custom_id.rsplit("-", 1)[0].split("/")[:2]
-        parsed_questions = _read_questions(replies[request.custom_id])
-        if isinstance(parsed_questions, str):
-            malformed.append({"custom_id": request.custom_id, "reason": parsed_questions})
-            continue
-        items += [
-            {"id": f"{db_id}/{level}/{i:02d}", "db_id": db_id, "level": level, **question.model_dump()}
-            for i, question in enumerate(parsed_questions, start=1)
+    if all(request.custom_id in replies for request in database_requests):
+        # Drawn for every plan, so that a better reply for one leaves the other requests as they were.
+        shots = [{level: _shots_near(level, rng) for level in LEVELS} for _ in database_requests]
+        about = [
+            (written[request.custom_id], shots[i])
+            for i, request in enumerate(database_requests)
+            if request.custom_id in written
         ]
-    asked = database_requests + question_requests
+        counts = dict.fromkeys(LEVELS, config.questions_per_level)
+        rounds.append([r for database, own in about for r in _ask(config, database, own, counts, known=[])])
+        items += _read_items(rounds[1], replies, items, malformed)
+        if config.more_questions and all(request.custom_id in replies for request in rounds[1]):
+            first = list(items)
+            for database, own in about:
+                known = [item["question"] for item in first if item["db_id"] == database.db_id]
+                rounds.append(_ask(config, database, own, config.more_questions, known=known))
+                items += _read_items(rounds[-1], replies, items, malformed)
+    asked = [request for requests in rounds for request in requests]
+    awaited = [request for request in asked if request.custom_id not in replies]
     write_requests(run_dir / "requests.jsonl", asked)
     jsonl.write(run_dir / "databases.jsonl", (database.model_dump() for database in written.values()))
     jsonl.write(run_dir / "items.jsonl", items)
@@ -128,9 +131,15 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     return Outcome(summary=summary, shortfall=unread if malformed else None)
 
 
-def _question_requests(
-    config: Config, database: SynthDatabase, shots: Mapping[str, Sequence[Shot]]
+def _ask(
+    config: Config,
+    database: SynthDatabase,
+    shots: Mapping[str, Sequence[Shot]],
+    counts: Mapping[Any, int],
+    *,
+    known: Sequence[str],
 ) -> list[Request]:
+    """Ask for questions of each level; where some are known already, for others."""
     rows = "\n".join(
         rows_as_csv(table.name, _column_names(table), table.rows, limit=ROWS_SHOWN)
         for table in database.tables
@@ -138,18 +147,41 @@ def _question_requests(
     return [
         _request(
             config,
-            f"{database.db_id}/{level}",
+            f"{database.db_id}/{level}{'/more' if known else ''}",
             questions_request(
                 domain=database.domain,
                 schema=[table.create.strip().rstrip(";") + ";" for table in database.tables],
                 rows=rows,
                 level=level,
-                count=config.questions_per_level,
+                count=count,
                 shots=shots[level],
+                known=known,
             ),
         )
-        for level in LEVELS
+        for level, count in counts.items()
     ]
+
+
+def _read_items(
+    requests: Sequence[Request],
+    replies: Mapping[str, Reply],
+    before: Sequence[Mapping[str, Any]],
+    malformed: list[dict[str, str]],
+) -> list[dict[str, Any]]:
+    """Read the questions of the answered requests; their numbers go on from those `before`."""
+    items: list[dict[str, Any]] = []
+    for request in _answered(requests, replies):
+        db_id, level = request.custom_id.rsplit("-", 1)[0].split("/")[:2]
+        parsed = _read_questions(replies[request.custom_id])
+        if isinstance(parsed, str):
+            malformed.append({"custom_id": request.custom_id, "reason": parsed})
+            continue
+        start = 1 + sum(item["db_id"] == db_id and item["level"] == level for item in before)
+        items += [
+            {"id": f"{db_id}/{level}/{i:02d}", "db_id": db_id, "level": level, **question.model_dump()}
+            for i, question in enumerate(parsed, start=start)
+        ]
+    return items
 
 
 def _shots_near(level: str, rng: random.Random) -> list[Shot]:
@@ -165,7 +197,7 @@ def _request(config: Config, name: str, messages: Sequence[Any]) -> Request:
     )
 
 
-def _answered(requests: Sequence[Request], replies: dict[str, Reply]) -> list[Request]:
+def _answered(requests: Sequence[Request], replies: Mapping[str, Reply]) -> list[Request]:
     return [request for request in requests if request.custom_id in replies]
 
 

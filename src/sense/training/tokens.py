@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from sense.llms.token_ids import Tokenizer, token_ids
 from sense.prompts.text_to_sql import split_prompt
-
-
-class Tokenizer(Protocol):
-    """The part of a transformers tokenizer that is needed here."""
-
-    eos_token_id: int | None
-
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """Turn text into token ids."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +39,13 @@ def tokenize(rows: Iterable[tuple[str, str, Sequence[str]]], tokenizer: Tokenize
     for row_id, prompt, completions in rows:
         schema, question = split_prompt(prompt)
         if schema not in schemas:
-            schemas[schema] = tuple(tokenizer.encode(schema, add_special_tokens=False))
-        question_ids = tuple(tokenizer.encode(question, add_special_tokens=False))
+            schemas[schema] = tuple(token_ids(schema, tokenizer))
+        question_ids = tuple(token_ids(question, tokenizer))
         branches = tuple(
             Branch(
                 id=row_id,
                 prompt=question_ids,
-                completion=(*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id),
+                completion=(*token_ids(text, tokenizer), tokenizer.eos_token_id),
             )
             for text in completions
         )
