@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from sense.errors import ModelError
 from sense.llms import store
-from sense.llms.local import Answer, Branch, Loaded, answer, load
+from sense.llms.local import Answer, Continuation, Loaded, answer, load
 
 SCHEMA = "database pets\ntable pet ( id number key, name text [Rex | Tom], age number )\n"
 QUESTIONS = [
@@ -46,7 +46,9 @@ def plain(llama_folder: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(llama_folder)
 
 
-def answers(loaded: Loaded, branches: list[Branch], *, schema: str = SCHEMA, **options: Any) -> list[Answer]:
+def answers(
+    loaded: Loaded, branches: list[Continuation], *, schema: str = SCHEMA, **options: Any
+) -> list[Answer]:
     options = {"max_new_tokens": TOKENS} | options
     return [one for batch in answer(loaded, schema, branches, **options) for one in batch]
 
@@ -82,7 +84,7 @@ def generated(plain: Any, loaded: Loaded, question: str) -> tuple[list[int], flo
 @pytest.mark.parametrize("batch", [1, 2, 64])
 def test_greedy_answers_are_those_of_generate(plain: Any, loaded: Loaded, batch: int) -> None:
     for made, question in zip(
-        answers(loaded, [Branch(text=q) for q in QUESTIONS], batch=batch), QUESTIONS, strict=True
+        answers(loaded, [Continuation(text=q) for q in QUESTIONS], batch=batch), QUESTIONS, strict=True
     ):
         ids, logprob = generated(plain, loaded, question)
         finished = ids[-1] in MANY_ENDS
@@ -93,7 +95,7 @@ def test_greedy_answers_are_those_of_generate(plain: Any, loaded: Loaded, batch:
 
 def test_answers_end_at_different_places(loaded: Loaded) -> None:
     """Else the tests of this file would not see what happens to finished branches."""
-    made = answers(loaded, [Branch(text=q, seed=str(k)) for q in QUESTIONS for k in range(8)])
+    made = answers(loaded, [Continuation(text=q, seed=str(k)) for q in QUESTIONS for k in range(8)])
     assert len({one.tokens for one in made}) > 5
     assert {one.finished for one in made} == {True, False}
 
@@ -101,8 +103,8 @@ def test_answers_end_at_different_places(loaded: Loaded) -> None:
 @settings(max_examples=8, deadline=None)
 @given(batch=st.integers(1, 20), order=st.randoms(use_true_random=False))
 def test_a_sample_depends_on_its_seed_only(loaded: Loaded, batch: int, order: random.Random) -> None:
-    branches = [Branch(text=q, seed=f"{q}{k}") for q in QUESTIONS for k in range(3)]
-    branches.append(Branch(text=QUESTIONS[0]))  # a greedy one among them
+    branches = [Continuation(text=q, seed=f"{q}{k}") for q in QUESTIONS for k in range(3)]
+    branches.append(Continuation(text=QUESTIONS[0]))  # a greedy one among them
     expected = dict(zip(branches, answers(loaded, branches), strict=True))
     shuffled = order.sample(branches, len(branches))
     for branch, made in zip(shuffled, answers(loaded, shuffled, batch=batch), strict=True):
@@ -111,7 +113,7 @@ def test_a_sample_depends_on_its_seed_only(loaded: Loaded, batch: int, order: ra
 
 
 def test_other_seeds_give_other_samples(loaded: Loaded) -> None:
-    made = answers(loaded, [Branch(text=QUESTIONS[0], seed=str(k)) for k in range(8)])
+    made = answers(loaded, [Continuation(text=QUESTIONS[0], seed=str(k)) for k in range(8)])
     assert len({one.text for one in made}) == 8
 
 
@@ -123,8 +125,8 @@ def test_other_seeds_give_other_samples(loaded: Loaded) -> None:
     ],
 )
 def test_no_room_for_chance_is_greedy(loaded: Loaded, options: dict[str, float]) -> None:
-    greedy = answers(loaded, [Branch(text=q) for q in QUESTIONS])
-    sampled = answers(loaded, [Branch(text=q, seed="1") for q in QUESTIONS], **options)
+    greedy = answers(loaded, [Continuation(text=q) for q in QUESTIONS])
+    sampled = answers(loaded, [Continuation(text=q, seed="1") for q in QUESTIONS], **options)
     assert [one.text for one in sampled] == [one.text for one in greedy]
     # The log-probability is at temperature 1, however it was sampled.
     assert [one.logprob for one in sampled] == pytest.approx([one.logprob for one in greedy], rel=1e-4)
@@ -135,7 +137,7 @@ def test_a_token_is_drawn_as_often_as_it_is_likely(plain: Any, loaded: Loaded, t
     many = 2_000
     made = answers(
         loaded,
-        [Branch(text=QUESTIONS[0], seed=str(k)) for k in range(many)],
+        [Continuation(text=QUESTIONS[0], seed=str(k)) for k in range(many)],
         max_new_tokens=1,
         temperature=temperature,
         batch=many,
@@ -148,7 +150,10 @@ def test_a_token_is_drawn_as_often_as_it_is_likely(plain: Any, loaded: Loaded, t
 
 def test_nothing_outside_of_the_nucleus_is_drawn(plain: Any, loaded: Loaded) -> None:
     made = answers(
-        loaded, [Branch(text=QUESTIONS[0], seed=str(k)) for k in range(300)], max_new_tokens=1, top_p=0.3
+        loaded,
+        [Continuation(text=QUESTIONS[0], seed=str(k)) for k in range(300)],
+        max_new_tokens=1,
+        top_p=0.3,
     )
     best = next_logprobs(plain, loaded, QUESTIONS[0])[:64]
     before = best.softmax(dim=-1).cumsum(dim=-1) - best.softmax(dim=-1)
@@ -161,7 +166,7 @@ def test_finished_branches_leave_the_batch(loaded: Loaded) -> None:
     hook = loaded.model.register_forward_pre_hook(
         lambda _module, _args, inputs: sizes.append(inputs["input_ids"].shape[0]), with_kwargs=True
     )
-    made = answers(loaded, [Branch(text=QUESTIONS[0], seed=str(k)) for k in range(40)])
+    made = answers(loaded, [Continuation(text=QUESTIONS[0], seed=str(k)) for k in range(40)])
     hook.remove()
     prefix, question, *steps = sizes
     assert (prefix, question, steps[0]) == (1, 1, 40)  # the schema once, the one question once
@@ -172,7 +177,7 @@ def test_finished_branches_leave_the_batch(loaded: Loaded) -> None:
 
 def test_a_prompt_without_a_schema_is_refused(loaded: Loaded) -> None:
     with pytest.raises(ModelError, match="empty schema"):
-        answers(loaded, [Branch(text="question: ?\nsql:")], schema="")
+        answers(loaded, [Continuation(text="question: ?\nsql:")], schema="")
 
 
 def test_a_tokenizer_without_an_end_is_refused(tmp_path: Path) -> None:
@@ -250,7 +255,7 @@ real_model = store.home() / "models" / "smollm2-135m"
 @pytest.mark.skipif(not real_model.exists(), reason="smollm2-135m is not in the cache")
 def test_a_real_model_answers_as_in_generate() -> None:
     loaded = load("smollm2-135m")
-    branch = Branch(text="question: How many pets are there?\nsql:")
+    branch = Continuation(text="question: How many pets are there?\nsql:")
     (made,) = answers(loaded, [branch], max_new_tokens=8)
     plain = AutoModelForCausalLM.from_pretrained(real_model, dtype=torch.float32)
     ids = encode(loaded, SCHEMA) + encode(loaded, branch.text)

@@ -186,13 +186,40 @@ def test_other_settings_need_another_folder(synthesize: Synthesize) -> None:
 
 
 def test_the_shipped_replies_answer_every_request(tmp_path: Path) -> None:
-    replies = [DEMO / "replies-1-databases.jsonl", DEMO / "replies-2-questions.jsonl"]
-    config = Config.parse({"model": "strong-model", "seed": 1, "replies": replies}, where="test")
+    more = {"easy": 20, "medium": 20}
+    replies = sorted(DEMO.glob("replies-*.jsonl"))
+    settings = {"model": "strong-model", "seed": 1, "replies": replies, "more_questions": more}
+    config = Config.parse(settings, where="test")
     summary = run(config, RunDir(tmp_path / "synth", stage="synthesize", config=config)).summary
-    assert [summary[key] for key in ("requests", "awaiting_replies", "malformed", "databases")] == [
-        40,
-        0,
-        0,
-        8,
-    ]
-    assert summary["questions"] == 8 * 4 * 18
+    counts = [summary[key] for key in ("requests", "awaiting_replies", "malformed", "databases")]
+    assert counts == [8 + 8 * 4 + 8 * 2, 0, 0, 8]
+    assert summary["questions"] == 8 * (4 * 18 + 2 * 20)
+
+
+def test_more_questions_are_asked_for_when_the_first_ones_are_known(
+    synthesize: Synthesize, tmp_path: Path
+) -> None:
+    more = {"easy": 2}
+    synthesize(more_questions=more)
+    synthesize(*BOTH, more_questions=more)
+    first = [(name, QUESTIONS) for name in names(tmp_path)[2:]]
+    outcome = synthesize(*BOTH, *first, more_questions=more)
+    assert names(tmp_path, "requests-awaiting-replies") == ["mews/easy/more", "loft/easy/more"]
+    asked = lines(tmp_path, "requests-awaiting-replies")[0]["body"]["messages"][1]["content"]
+    assert "ask others:\n- How many birds?\n" in asked
+    last = [(name, QUESTIONS) for name in names(tmp_path, "requests-awaiting-replies")]
+    outcome = synthesize(*BOTH, *first, *last, more_questions=more)
+    assert (outcome.complete, outcome.summary["questions"]) == (True, 10)
+    assert [line["id"] for line in lines(tmp_path, "items")][-2:] == ["mews/easy/02", "loft/easy/02"]
+
+
+def test_a_request_that_failed_at_the_service_is_asked_again(tmp_path: Path) -> None:
+    run_dir = "synth"
+    config = Config.parse({"databases": 1}, where="test")
+    run(config, RunDir(tmp_path / run_dir, stage="synthesize", config=config))
+    [name] = [line["custom_id"] for line in lines(tmp_path, "requests")]
+    replies = tmp_path / "replies.jsonl"
+    jsonl.write(replies, [{"custom_id": name, "response": None, "error": {"message": "rate limit"}}])
+    config = Config.parse({"databases": 1, "replies": replies}, where="test")
+    outcome = run(config, RunDir(tmp_path / run_dir, stage="synthesize", config=config))
+    assert (outcome.summary["failed"], outcome.summary["awaiting_replies"], outcome.complete) == (1, 1, False)

@@ -14,7 +14,7 @@ from sense.llms.local import load
 from sense.training.objectives import sft_loss
 from sense.training.pack import Pack, plan_steps
 from sense.training.tokens import tokenize
-from sense.training.trainer import Recipe, fix_seed, train
+from sense.training.trainer import Hyperparameters, fix_seed, train
 
 SCHEMAS = [
     f"database {name}\ntable {name} ( id number key, {name}_name text )\n" for name in ("pet", "owner")
@@ -37,7 +37,7 @@ def make_steps(tokenizer: Any, *, epochs: int = 2, packs_per_step: int = 2) -> l
     )
 
 
-def make_recipe(**settings: Any) -> Recipe:
+def make_recipe(**settings: Any) -> Hyperparameters:
     defaults = {
         "learning_rate": 1e-2,
         "warmup_ratio": 0.2,
@@ -46,7 +46,7 @@ def make_recipe(**settings: Any) -> Recipe:
         "checkpoint_minutes": 1e9,
         "seed": 0,
     }
-    return Recipe(**(defaults | settings))
+    return Hyperparameters(**(defaults | settings))
 
 
 def with_lora(model: Any) -> Any:

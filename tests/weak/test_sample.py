@@ -87,5 +87,5 @@ def test_a_model_of_another_prompt_format_is_refused(pets_and_shops: Path, tmp_p
     (model / "config.json").write_text("{}")
     (model / "sense.json").write_text('{"prompt_format": "ddl-1"}')
     with pytest.raises(ModelError, match="trained with prompt format 'ddl-1'"):
-        sample(model, pets_and_shops)
+        sample(model, pets_and_shops, prompt_format="compact-1")
     assert not (tmp_path / "out").exists()

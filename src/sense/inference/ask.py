@@ -35,11 +35,15 @@ def ask(question: str, *, database: Path, model: str) -> Reply:
     store.check_exists(model)
     prompt_format = store.prompt_format_of(model) or DEFAULT_FORMAT
     schema = schema_prompt_of_file(database, prompt_format=prompt_format)
-    from sense.llms.local import Branch, answer, load  # torch is loaded once the input is known to be good
+    from sense.llms.local import (
+        Continuation,
+        answer,
+        load,
+    )  # torch is loaded once the input is known to be good
 
     loaded = load(model, dtype="float32")
     [[written]] = answer(
-        loaded, schema, [Branch(text=question_text(question))], max_new_tokens=MAX_NEW_TOKENS
+        loaded, schema, [Continuation(text=question_text(question))], max_new_tokens=MAX_NEW_TOKENS
     )
     sql = extract_sql(written.text)
     [ending] = run_queries([QueryJob(database, sql)], limits=LIMITS, workers=1)

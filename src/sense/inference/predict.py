@@ -37,7 +37,7 @@ class Config(StageConfig):
     max_new_tokens: Annotated[int, Field(ge=1)] = Field(
         128, description="an answer is cut after so many tokens"
     )
-    batch: Annotated[int, Field(ge=1)] = Field(48, description="questions answered together")
+    batch: Annotated[int, Field(ge=1)] = Field(96, description="questions answered together")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where it is native"
     )
@@ -66,7 +66,8 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     loaded = load(config.model, dtype=config.dtype)
     run_dir.start()
     unordered = run_dir / "answers.jsonl"
-    found = {str(prediction.id): prediction for prediction in jsonl.resume(unordered, Prediction)}
+    kept = [*jsonl.resume(unordered, Prediction), *jsonl.resume(run_dir / "predictions.jsonl", Prediction)]
+    found = {str(prediction.id): prediction for prediction in kept}
     whole = [batch for batch in batches if all(str(question.id) in found for question in batch)]
     answered = [found[str(question.id)] for batch in whole for question in batch]
     jsonl.write(unordered, answered)
@@ -90,12 +91,12 @@ def _answers(
     loaded: Loaded, batches: list[list[Question]], prompter: Prompter, config: Config
 ) -> Iterator[tuple[list[Question], list[Prediction]]]:
     """Answer batch after batch; those of one database stand side by side and share its schema."""
-    from sense.llms.local import Branch, answer
+    from sense.llms.local import Continuation, answer
 
     for db_id, group in groupby(batches, key=lambda batch: batch[0].db_id):
         members = list(group)
         branches = [
-            Branch(text=split_prompt(prompter.prompt(question)).question)
+            Continuation(text=split_prompt(prompter.prompt(question)).question)
             for batch in members
             for question in batch
         ]

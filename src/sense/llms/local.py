@@ -50,7 +50,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Branch:
+class Continuation:
     """One answer to make: the text after the schema, and the seed of its sample (None: greedy)."""
 
     text: str
@@ -114,7 +114,7 @@ def best_dtype() -> torch.dtype:
 def answer(
     loaded: Loaded,
     schema: str,
-    branches: Sequence[Branch],
+    branches: Sequence[Continuation],
     *,
     max_new_tokens: int,
     temperature: float = 1.0,
@@ -157,7 +157,7 @@ def answer(
 def _decode(
     loaded: Loaded,
     cache: PrefixCache,
-    branches: Sequence[Branch],
+    branches: Sequence[Continuation],
     *,
     max_new_tokens: int,
     temperature: float,
@@ -217,12 +217,12 @@ def _prefill(loaded: Loaded, cache: PrefixCache, texts: Sequence[str]) -> Tensor
     ids_BL = torch.tensor([ids + [0] * (longest - len(ids)) for ids in encoded], device=device)
     cache.start(len(encoded), device)
     positions = (cache.prefix_length + torch.arange(longest, device=device)).expand(len(encoded), -1)
-    hidden_BLV = _forward_last(model, ids_BL, positions, cache, lengths_B)
+    logits_BV = _forward_last(model, ids_BL, positions, cache, lengths_B)
     cache.advance(lengths_B)
     place = {text: i for i, text in enumerate(different)}
     order = torch.tensor([place[text] for text in texts], device=device)
     cache.keep(order)
-    return hidden_BLV[order]
+    return logits_BV[order]
 
 
 def _forward(

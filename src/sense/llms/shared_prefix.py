@@ -160,7 +160,7 @@ def use_shared_prefix(model: PreTrainedModel) -> None:
         raise ModelError(
             f"model type {kind!r} has sliding-window layers, which a shared prefix does not compute"
         )
-    for name in ("attn_logit_softcapping", "attention_sinks"):
+    for name in ("attn_logit_softcapping", "attention_sinks", "attention_dropout"):
         if getattr(config, name, None):
             raise ModelError(f"model type {kind!r} uses {name}, which a shared prefix does not compute")
     if not getattr(model, "_supports_attention_backend", False) or not hasattr(config, "num_key_value_heads"):

@@ -45,5 +45,5 @@ def extract_json(text: str) -> dict[str, Any] | None:
 
 _FENCE = re.compile(r"```(?:\w*\n|(?:sql|sqlite)\s)(.*?)(?:```|\Z)", re.DOTALL)  # the token limit may cut it
 _OBJECT = re.compile(r"\{\s*[\"}]")
-_NEXT_QUESTION = re.compile(r"\n(?:question|evidence|sql|database|table)\b")
+_NEXT_QUESTION = re.compile(r"\n(?:(?:question|evidence|sql):|table \S+ \( )")
 _SEMICOLON_OR_QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|--[^\n]*|/\*.*?(?:\*/|\Z)|;", re.DOTALL)

@@ -183,8 +183,9 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
             continue
         memory.questions.add(_question_key(item))
         memory.queries.add(_query_key(item))
-        memory.empty[item.db_id] += isinstance(ending, Rows) and not ending.rows
-        kept.append(item)
+        is_empty = isinstance(ending, Rows) and not ending.rows
+        memory.empty[item.db_id] += is_empty
+        kept.append(item.model_copy(update={"empty": is_empty}))  # as measured, not as claimed
     jsonl.write(run_dir / "dropped.jsonl", dropped)
     jsonl.write(run_dir / "rejected-rows.jsonl", rejected)
     splits = split(kept, test_share=config.test_share, new_databases=config.new_databases, seed=config.seed)
@@ -213,9 +214,13 @@ def split(items: Sequence[Item], *, test_share: float, new_databases: int, seed:
     for item in items:
         groups[item.db_id, str(hardness(item.sql))].append(item)
     held: set[str] = {item.id for item in items if item.db_id in new}
+    owed: dict[str, float] = defaultdict(float)  # what rounding has left over, database by database
     for (db_id, _), members in sorted(groups.items()):
         if db_id not in new:
-            held |= {item.id for item in rng.sample(members, round(test_share * len(members)))}
+            wanted = owed[db_id] + test_share * len(members)
+            taken = min(len(members), int(wanted + 0.5))
+            owed[db_id] = wanted - taken
+            held |= {item.id for item in rng.sample(members, taken)}
     return Splits(
         train=[item for item in items if item.id not in held],
         test=[item for item in items if item.id in held],

@@ -52,7 +52,9 @@ class Config(StageConfig):
 
 def run(config: Config, run_dir: RunDir) -> Outcome:
     """Write the requests, read the replies there are; complete when every request has one."""
-    replies = read_replies(config.replies)
+    every = read_replies(config.replies)
+    # A request that failed at the service has no reply yet: it is asked for again.
+    replies = {name: reply for name, reply in every.items() if reply.error is None}
     run_dir.start()
     rng = random.Random(config.seed)
     plans = plan_databases(config.databases, rng=rng)
@@ -114,6 +116,7 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     summary = {
         "requests": len(asked),
         "awaiting_replies": len(awaited),
+        "failed": len(every) - len(replies),
         "malformed": len(malformed),
         "databases": len(written),
         "questions": len(items),
@@ -205,7 +208,7 @@ def _read_database(reply: Reply, taken: Sequence[str]) -> SynthDatabase | str:
     """Read a reply, or say why it cannot be read."""
     value = extract_json(reply.text)
     if value is None:
-        return reply.error or "no JSON object in the reply"
+        return "no JSON object in the reply"
     try:
         database = SynthDatabase.model_validate(value)
     except ValidationError as error:
@@ -219,7 +222,7 @@ def _read_database(reply: Reply, taken: Sequence[str]) -> SynthDatabase | str:
 def _read_questions(reply: Reply) -> list[SynthQuestion] | str:
     value = extract_json(reply.text)
     if value is None:
-        return reply.error or "no JSON object in the reply"
+        return "no JSON object in the reply"
     listed = value.get("questions")
     if not isinstance(listed, list):
         return "'questions' is missing"

@@ -58,24 +58,33 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
         seed=config.seed,
     )
     references = _references(loaded.model, steps, run_dir, bf16=config.bf16, resumed=resumed)
-    result = trainer.train(
-        loaded.model,
-        steps,
-        pack_loss=dpo_loss(
-            references, beta=config.beta, label_smoothing=config.label_smoothing, sft_weight=config.sft_weight
-        ),
-        recipe=session.recipe_of(config),
-        folder=run_dir.path,
-        label="dpo",
-    )
-    session.save(loaded, run_dir, config, stage="dpo")
+    if not session.is_saved(run_dir):
+        trainer.train(
+            loaded.model,
+            steps,
+            pack_loss=dpo_loss(
+                references,
+                beta=config.beta,
+                label_smoothing=config.label_smoothing,
+                sft_weight=config.sft_weight,
+            ),
+            hyperparameters=session.hyperparameters_of(config),
+            folder=run_dir.path,
+            label="dpo",
+        )
+        session.save(loaded, run_dir, config, stage="dpo")
     trainer.remove_checkpoints(run_dir.path)
     last = jsonl.read_objects(run_dir / "metrics.jsonl")[-1]
     shown = {
         name: last[name] for name in ("reward_margin", "reward_accuracy", "logp_chosen", "logp_rejected")
     }
     return Outcome(
-        summary={"pairs": len(tokenized), "left_out": len(pairs) - len(tokenized), **result, **shown}
+        summary={
+            "pairs": len(tokenized),
+            "left_out": len(pairs) - len(tokenized),
+            **trainer.totals(run_dir.path),
+            **shown,
+        }
     )
 
 

@@ -1,6 +1,6 @@
 """Pack examples of one database behind one copy of its schema, and lay out the steps of a whole training.
 
-A pack is one flat row: the schema's tokens, then the branches, padded to one length. The order of all packs
+A pack is one flat row: the schema's tokens, then the branches. The order of all packs
 of all epochs is fixed by a seed before training starts, so a resumed training sees what an undisturbed one
 would have seen.
 """

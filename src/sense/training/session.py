@@ -18,7 +18,7 @@ from sense.progress import say
 from sense.rundir import RunDir, write_json
 from sense.training.settings import TrainingConfig
 from sense.training.tokens import TokenizedExample
-from sense.training.trainer import Recipe, fix_seed
+from sense.training.trainer import Hyperparameters, fix_seed
 
 BYTES_PER_PARAMETER = (
     24  # a checkpoint being written beside the last one: 2 x (weights, two moments of AdamW)
@@ -44,6 +44,8 @@ def open_model(config: TrainingConfig) -> Loaded:
                     task_type="CAUSAL_LM",
                 ),
             )
+        # The name that was given, and not where this machine keeps it: adapters travel.
+        adapted.peft_config["default"].base_model_name_or_path = config.model
         loaded = Loaded(model=adapted, tokenizer=loaded.tokenizer, folder=loaded.folder)
     loaded.model.train()
     return loaded
@@ -77,9 +79,9 @@ def within(examples: Sequence[TokenizedExample], *, max_tokens: int, label: str)
     return kept
 
 
-def recipe_of(config: TrainingConfig) -> Recipe:
+def hyperparameters_of(config: TrainingConfig) -> Hyperparameters:
     """Take the trainer's settings out of a stage's."""
-    return Recipe(
+    return Hyperparameters(
         learning_rate=config.learning_rate,
         warmup_ratio=config.warmup_ratio,
         weight_decay=config.weight_decay,
@@ -87,6 +89,11 @@ def recipe_of(config: TrainingConfig) -> Recipe:
         checkpoint_minutes=config.checkpoint_minutes,
         seed=config.seed,
     )
+
+
+def is_saved(run_dir: RunDir) -> bool:
+    """Tell whether the run's model is there, as when a kill came between its saving and the run's end."""
+    return (run_dir / "model" / store.MARKS_FILE).exists()
 
 
 def save(loaded: Loaded, run_dir: RunDir, config: TrainingConfig, *, stage: str) -> Path:

@@ -59,17 +59,24 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
         count_pairs=False,
         seed=config.seed,
     )
-    result = trainer.train(
-        loaded.model,
-        steps,
-        pack_loss=sft_loss,
-        recipe=session.recipe_of(config),
-        folder=run_dir.path,
-        label="sft",
-    )
-    session.save(loaded, run_dir, config, stage="sft")
+    if not session.is_saved(run_dir):
+        trainer.train(
+            loaded.model,
+            steps,
+            pack_loss=sft_loss,
+            hyperparameters=session.hyperparameters_of(config),
+            folder=run_dir.path,
+            label="sft",
+        )
+        session.save(loaded, run_dir, config, stage="sft")
     trainer.remove_checkpoints(run_dir.path)
-    return Outcome(summary={"examples": len(tokenized), "left_out": len(examples) - len(tokenized), **result})
+    return Outcome(
+        summary={
+            "examples": len(tokenized),
+            "left_out": len(examples) - len(tokenized),
+            **trainer.totals(run_dir.path),
+        }
+    )
 
 
 def make_examples(config: Config) -> list[SftExample]:

@@ -32,7 +32,7 @@ PackLoss = Callable[[torch.nn.Module, Pack], tuple[Tensor, dict[str, float]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class Hyperparameters:
     """How to train; see the fields of `sense sft --help`."""
 
     learning_rate: float
@@ -59,10 +59,10 @@ def train(
     steps: Sequence[Sequence[Pack]],
     *,
     pack_loss: PackLoss,
-    recipe: Recipe,
+    hyperparameters: Hyperparameters,
     folder: Path,
     label: str,
-) -> dict[str, float]:
+) -> None:
     """Train `model` in place through all steps, going on from the last whole checkpoint in `folder`, if any.
 
     Writes `metrics.jsonl` into `folder`, one line a step. The checkpoints are the caller's to remove once the
@@ -83,20 +83,20 @@ def train(
         max_steps=len(steps),
         per_device_train_batch_size=1,
         gradient_accumulation_steps=packs_per_step,
-        learning_rate=recipe.learning_rate,
+        learning_rate=hyperparameters.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=round(recipe.warmup_ratio * len(steps)),
-        weight_decay=recipe.weight_decay,
+        warmup_steps=round(hyperparameters.warmup_ratio * len(steps)),
+        weight_decay=hyperparameters.weight_decay,
         max_grad_norm=1.0,
         adam_beta2=0.99,
-        bf16=recipe.bf16,
+        bf16=hyperparameters.bf16,
         use_cpu=not torch.cuda.is_available(),
         logging_steps=1,
         save_strategy="no",
         report_to=[],
         remove_unused_columns=False,
         dataloader_pin_memory=False,
-        seed=recipe.seed,
+        seed=hyperparameters.seed,
         disable_tqdm=True,
     )
     if args.n_gpu > 1:
@@ -109,24 +109,26 @@ def train(
             args=args,
             train_dataset=_Steps(steps, packs_per_step),
             data_collator=_first,
-            callbacks=[_Bookkeeper(metrics, meter, sums, recipe.checkpoint_minutes * 60)],
+            callbacks=[_Bookkeeper(metrics, meter, sums, hyperparameters.checkpoint_minutes * 60)],
         )
         trainer.pack_loss, trainer.sums = pack_loss, sums
         trainer.loss_is_scaled_for_ga = True
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
-        started = time.monotonic()
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         finally:
             meter.close()
-    lines = jsonl.read_objects(metrics_path)
+
+
+def totals(folder: Path) -> dict[str, float]:
+    """Sum up the `metrics.jsonl` of a training."""
+    lines = jsonl.read_objects(folder / "metrics.jsonl")
     last = lines[-max(1, len(lines) // 10) :]
     return {
-        "steps": len(steps),
+        "steps": len(lines),
         "tokens": sum(line["tokens"] for line in lines),
         "tokens_unpacked": sum(line["tokens_unpacked"] for line in lines),
-        "seconds_training": round(time.monotonic() - started, 1),
         "loss_first": round(lines[0]["loss"], 4),
         "loss_last_tenth": round(sum(line["loss"] for line in last) / len(last), 4),
     }
@@ -218,6 +220,7 @@ class _Bookkeeper(TrainerCallback):  # type: ignore[misc]
         line = {"step": state.global_step, "loss": logs["loss"], "learning_rate": logs["learning_rate"]}
         line |= {"grad_norm": float(logs.get("grad_norm", 0.0))}
         line |= {name: round(value, 6) for name, value in self._sums.values.items()}
+        line |= {name: round(line[name]) for name in ("tokens", "tokens_unpacked") if name in line}
         self._sums.values.clear()
         self._metrics.add(line)
         self._meter.advance(note=f"loss {logs['loss']:.3f}")

@@ -30,7 +30,9 @@ class Config(StageConfig):
     model: ModelName = Field(description="the weak model: known name, Hugging Face id, folder or GGUF file")
     data: InputPath = Field(description="folder in Spider's layout")
     split: str = Field("train", description="question file, without .json")
-    prompt_format: str = Field(DEFAULT_FORMAT, description="id of the prompt format; must be the model's own")
+    prompt_format: str | None = Field(
+        None, description="id of the prompt format; by default the one that the model was trained with"
+    )
     samples: Annotated[int, Field(ge=1)] = Field(8, description="samples of each question")
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="sampling temperature")
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -39,7 +41,7 @@ class Config(StageConfig):
     max_new_tokens: Annotated[int, Field(ge=1)] = Field(
         96, description="a sample is cut after so many tokens"
     )
-    batch: Annotated[int, Field(ge=1)] = Field(64, description="samples decoded together")
+    batch: Annotated[int, Field(ge=1)] = Field(128, description="samples decoded together")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where it is native"
     )
@@ -50,7 +52,8 @@ class Config(StageConfig):
 
     def check(self, made: Sequence[Path] = ()) -> None:
         """Look at the model, the prompt format and the questions."""
-        format_of(self.prompt_format)
+        if self.prompt_format is not None:
+            format_of(self.prompt_format)
         store.check_model(self.model, prompt_format=self.prompt_format, made=made)
         if not is_made(self.data, made):
             spider.check_split(self.data, self.split)
@@ -60,7 +63,8 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     """Write `candidates.jsonl`, database by database; a rerun goes on after the last whole batch."""
     config.check()
     questions = _chosen(spider.load_questions(config.data, config.split), config)
-    prompter = Prompter(config.data, prompt_format=config.prompt_format)
+    prompt_format = config.prompt_format or store.prompt_format_of(config.model) or DEFAULT_FORMAT
+    prompter = Prompter(config.data, prompt_format=prompt_format)
     batches = list(_batches(questions, config))
     from sense.llms.local import load  # torch is loaded once the input is known to be good
 
@@ -93,13 +97,13 @@ def _sampled(
     loaded: Loaded, batches: Sequence[list[Question]], prompter: Prompter, config: Config
 ) -> Iterator[tuple[list[Question], list[Candidate]]]:
     """Sample batch after batch; those of one database stand side by side and share its schema."""
-    from sense.llms.local import Branch, answer
+    from sense.llms.local import Continuation, answer
 
     for db_id, group in groupby(batches, key=lambda batch: batch[0].db_id):
         members = list(group)
         asked = [[(question, k) for question in batch for k in range(config.samples)] for batch in members]
         branches = [
-            Branch(text=split_prompt(prompter.prompt(q)).question, seed=f"{config.seed}/{q.id}/{k}")
+            Continuation(text=split_prompt(prompter.prompt(q)).question, seed=f"{config.seed}/{q.id}/{k}")
             for pairs in asked
             for q, k in pairs
         ]
