@@ -38,7 +38,7 @@ def test_the_demo_runs_to_its_report_and_then_is_up_to_date(
     summary = json.loads((out / "summary.json").read_text())
     assert summary["n"] == 30
     assert list(summary["ex"]) == list(MODELS)
-    assert all(0 <= ex <= 100 for ex in summary["ex"].values())
+    assert all(0 <= ex <= 1 for ex in summary["ex"].values())
     assert (out / "report" / "index.html").stat().st_size > 1_000
     told = capsys.readouterr().err
     assert "up to date" not in told

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from sense.errors import DataError
+from sense.errors import DataError, shorten
 
 Record = TypeVar("Record")
 
@@ -119,7 +119,7 @@ def first_complaint(error: ValidationError) -> str:
         return f"{field!r} is missing"
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"{field!r} is not known here"
-    return f"{field!r}: {first['msg']}, got {_short(first['input'])}"
+    return f"{field!r}: {first['msg']}, got {shorten(first['input'])}"
 
 
 def _values(path: Path) -> Iterator[tuple[int, object]]:
@@ -146,8 +146,3 @@ def _drop_unfinished_line(path: Path) -> None:
     if whole < len(data):
         with path.open("r+b") as file:
             file.truncate(whole)
-
-
-def _short(value: object, limit: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"

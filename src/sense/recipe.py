@@ -4,8 +4,8 @@
     out: runs/demo                  step `sft` writes to runs/demo/sft
     settings: {model: smollm2-135m} free values; `null` has to be given with --set
     steps:
-      sft: {model: "${model}", train: data/train.jsonl}
-      second: {stage: predict, model: "${sft}"}       `${sft}` is the folder of that earlier step
+      sft: {model: "${model}", data: my-data}
+      second: {stage: predict, model: "${sft}/model"}     `${sft}` is the folder of that earlier step
 
 All of a recipe is checked before anything of it runs or is written.
 """
@@ -206,8 +206,8 @@ def shortfalls(state: Mapping[str, Any], *, label: str) -> Iterator[str]:
 def parse_override(override: str) -> tuple[str, object]:
     """Split `name=value`; the value is YAML.
 
-    >>> parse_override("sft.lora=false")
-    ('sft.lora', False)
+    >>> parse_override("sft.bf16=false")
+    ('sft.bf16', False)
     """
     name, equals, text = override.partition("=")
     if not equals or not name.strip():

@@ -250,7 +250,10 @@ def fingerprint(path: Path, *, own: Path | None = None) -> str:
 def _as_result(path: Path) -> str | None:
     """Name a path by the finished run that wrote it; None if none did, or it is not as the run left it."""
     for folder in (path, *path.parents):
-        state = _read_run_file(folder)
+        try:
+            state = _read_run_file(folder)
+        except DataError:  # somebody else's run.json, above ours
+            continue
         if state.get("status") != "done":
             continue
         name = path.relative_to(folder).as_posix()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -188,7 +189,7 @@ def test_a_missing_database_ends_the_run(shop: Path) -> None:
 
 def test_workers_that_cannot_start_are_no_endless_loop(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A Python that does not start is not to be had otherwise.
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", str(shutil.which("false")))
     with pytest.raises(ConfigError, match="cannot be started"):
         run(shop, "SELECT 1")
 

@@ -18,7 +18,7 @@ import training_run
 from safetensors.torch import load_file
 from tiny_models import peft_reads_an_old_name
 from torch import Tensor
-from training_run import make_recipe, make_steps
+from training_run import make_hyperparameters, make_steps
 from transformers import AutoModelForCausalLM
 
 from sense import jsonl
@@ -26,7 +26,7 @@ from sense.errors import ModelError
 from sense.llms.local import Loaded, load
 from sense.training.objectives import sft_loss
 from sense.training.pack import Pack
-from sense.training.trainer import remove_checkpoints, train
+from sense.training.trainer import remove_checkpoints, totals, train
 
 PROGRAM = Path(__file__).with_name("training_run.py")
 STEPS = 6  # 14 examples in packs of 2 or 3 of one schema: 6 packs, so 3 steps an epoch, 2 epochs
@@ -44,9 +44,9 @@ def run(
     loaded: Loaded, folder: Path, *, loss: Any = sft_loss, epochs: int = 2, **settings: Any
 ) -> dict[str, float]:
     steps = make_steps(loaded.tokenizer, epochs=epochs)
-    return train(
-        loaded.model, steps, pack_loss=loss, recipe=make_recipe(**settings), folder=folder, label="test"
-    )
+    chosen = make_hyperparameters(**settings)
+    train(loaded.model, steps, pack_loss=loss, hyperparameters=chosen, folder=folder, label="test")
+    return totals(folder)
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -91,7 +91,7 @@ def test_a_short_last_step_is_a_step_like_any_other(loaded: Loaded, tmp_path: Pa
         loaded.model,
         steps,
         pack_loss=sft_loss,
-        recipe=make_recipe(learning_rate=1e-12),
+        hyperparameters=make_hyperparameters(learning_rate=1e-12),
         folder=tmp_path,
         label="t",
     )

@@ -37,7 +37,7 @@ def make_steps(tokenizer: Any, *, epochs: int = 2, packs_per_step: int = 2) -> l
     )
 
 
-def make_recipe(**settings: Any) -> Hyperparameters:
+def make_hyperparameters(**settings: Any) -> Hyperparameters:
     defaults = {
         "learning_rate": 1e-2,
         "warmup_ratio": 0.2,
@@ -70,7 +70,7 @@ def main(model_folder: str, folder: Path, *, pause_s: float = 0.0) -> None:
         model,
         make_steps(loaded.tokenizer),
         pack_loss=slow_loss,
-        recipe=make_recipe(checkpoint_minutes=0.0),
+        hyperparameters=make_hyperparameters(checkpoint_minutes=0.0),
         folder=folder,
         label="test",
     )

@@ -62,7 +62,7 @@ class Config(StageConfig):
         False,
         description="score only questions that have a prediction; else a missing one counts as wrong",
     )
-    timeout_s: float = Field(30, gt=0, description="how long one query may run, in seconds")
+    timeout_s: float = Field(30, gt=0, le=86_400, description="how long one query may run, in seconds")
     workers: int = Field(0, ge=0, description="how many queries run at a time; 0: one for each processor")
     seed: int = Field(0, ge=0, description="seed of the bootstrap that gives the intervals")
 

@@ -126,7 +126,9 @@ def _fetch(cursor: sqlite3.Cursor, guard: _Guard, limits: Limits) -> Ending:
         return SqlError("there is no statement")
     rows: list[Row] = []
     used_bytes = 0
-    while chunk := cursor.fetchmany(CHUNK_ROWS):
+    # So many rows of the largest values allowed are all that can be over the cap.
+    at_once = max(1, min(CHUNK_ROWS, limits.max_bytes // limits.max_value_bytes))
+    while chunk := cursor.fetchmany(at_once):
         rows += chunk
         used_bytes += size_bytes(chunk)
         if len(rows) > limits.max_rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -19,8 +19,6 @@ def convert(gguf: Path, folder: Path) -> None:
     Raises:
         ModelError: the file is no GGUF model that transformers can read.
     """
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
@@ -31,16 +29,21 @@ def convert(gguf: Path, folder: Path) -> None:
                 gguf.parent,
                 gguf_file=gguf.name,
                 dtype=torch.float32,
-                quantization_config=GgufConfig(
-                    dequantize=True
-                ),  # else the model refuses to be trained or saved
+                # A model left quantized refuses to be trained or saved.
+                quantization_config=GgufConfig(dequantize=True),
             )
     except (ValueError, OSError, KeyError, RuntimeError) as error:
         raise ModelError(f"{gguf}: not readable as a GGUF model: {str(error).splitlines()[0]}") from None
     _tie_if_split(model)
-    model.save_pretrained(part)
-    tokenizer.save_pretrained(part)
-    part.rename(folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        part = Path(scratch) / folder.name
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        try:
+            part.rename(folder)
+        except OSError:
+            if not (folder / "config.json").exists():  # else another process was quicker
+                raise
 
 
 def _tie_if_split(model: torch.nn.Module) -> None:

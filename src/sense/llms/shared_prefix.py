@@ -156,10 +156,10 @@ def use_shared_prefix(model: PreTrainedModel) -> None:
     kind = config.model_type
     layers = getattr(config, "layer_types", None)
     slides = getattr(config, "sliding_window", None) is not None  # of all layers, where no list says which
-    if any("sliding" in layer or "chunked" in layer for layer in layers) if layers else slides:
-        raise ModelError(
-            f"model type {kind!r} has sliding-window layers, which a shared prefix does not compute"
-        )
+    others = sorted({layer for layer in layers or () if layer != "full_attention"})
+    if others or (not layers and slides):
+        named = ", ".join(others) or "sliding-window"
+        raise ModelError(f"model type {kind!r} has {named} layers, which a shared prefix does not compute")
     for name in ("attn_logit_softcapping", "attention_sinks", "attention_dropout"):
         if getattr(config, name, None):
             raise ModelError(f"model type {kind!r} uses {name}, which a shared prefix does not compute")

@@ -107,8 +107,9 @@ def resolve(name: str) -> str:
 
 def check_exists(name: str) -> None:
     """Raise ModelError at once for a name that `resolve` would refuse, without fetching anything."""
-    if name not in KNOWN:
-        resolve(name)
+    if name in KNOWN or (Path(name).suffix == ".gguf" and Path(name).is_file()):
+        return
+    resolve(name)
 
 
 def check_model(name: str, *, prompt_format: str | None, made: Sequence[Path] = ()) -> None:

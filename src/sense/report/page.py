@@ -7,6 +7,7 @@ there. Questions, SQL and what databases return are untrusted text, escaped by t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -22,6 +23,7 @@ from sense.report.tables import Column, headline, metric_name, p_value, percent,
 from sense.rundir import RunDir, write_json
 from sense.stage import InputPath, InputPaths, NamedInputPaths, Outcome, StageConfig
 
+MAX_RESULT_BYTES = 4 * 2**20  # only the first rows are shown; dozens of results wait for their turn
 PAGE_FILE, SUMMARY_FILE, TEMPLATE = "index.html", "summary.json", "page.html.j2"
 SYMBOLS = "●■◆▲▼✚"  # the markers of the chart, in the same order
 
@@ -38,9 +40,13 @@ class Config(StageConfig):
     )
     title: str = Field("Sense: what a run did", description="headline of the page")
     max_wrong: int = Field(40, ge=0, description="wrong answers shown, drawn at random")
-    timeout_s: float = Field(30, gt=0, description="how long one query may run, in seconds")
+    timeout_s: float = Field(30, gt=0, le=86_400, description="how long one query may run, in seconds")
     workers: int = Field(0, ge=0, description="processes that run queries; 0 for one per core")
     seed: int = Field(0, description="of the bootstrap and of the drawing of wrong answers")
+
+    def check(self, made: Sequence[Path] = ()) -> None:  # noqa: ARG002
+        """Look for matplotlib, before hours are spent on what it is to draw."""
+        check_matplotlib()
 
 
 def run(config: Config, run_dir: RunDir) -> Outcome:
@@ -60,7 +66,10 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     run_dir.start()
     if config.data is not None:
         answers = run_both(
-            answers, data=config.data, limits=Limits(timeout_s=config.timeout_s), workers=config.workers
+            answers,
+            data=config.data,
+            limits=Limits(timeout_s=config.timeout_s, max_bytes=MAX_RESULT_BYTES),
+            workers=config.workers,
         )
     summary = compare(models, seed=config.seed) | {"page": str(run_dir / PAGE_FILE)}
     last = list(models)[-1]

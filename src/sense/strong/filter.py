@@ -30,6 +30,7 @@ from sense.stage import InputPath, Outcome, StageConfig
 from sense.strong.populate import Unbuildable, build
 from sense.strong.written import SynthDatabase, read_databases
 
+MAX_RESULT_BYTES = 4 * 2**20  # results wait here for their turn, dozens of them
 MAX_EMPTY_SHARE = 0.05  # "nothing" is an answer, but one that many wrong queries give too
 
 
@@ -46,7 +47,9 @@ class Config(StageConfig):
     max_rows: Annotated[int, Field(ge=1)] = Field(
         200, description="a query with more rows answers no question"
     )
-    timeout_s: Annotated[float, Field(gt=0)] = Field(10.0, description="seconds that a query may run")
+    timeout_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        10.0, description="seconds that a query may run"
+    )
     workers: Annotated[int, Field(ge=0)] = Field(0, description="processes that run queries; 0: one a core")
     seed: int = Field(0, description="seed of the splits")
 
@@ -254,7 +257,7 @@ def _build_all(
 def _run_all(items: Sequence[Item], data: Path, config: Config) -> Iterator[tuple[Item, Ending]]:
     """Yield items with how their queries ended, one by one: all results together may not fit in memory."""
     jobs = [QueryJob(spider.database_file(data, item.db_id), item.sql) for item in items]
-    limits = Limits(timeout_s=config.timeout_s)
+    limits = Limits(timeout_s=config.timeout_s, max_rows=10 * config.max_rows, max_bytes=MAX_RESULT_BYTES)
     with meter("filter", total=len(jobs)) as shown:
         endings = run_queries(jobs, limits=limits, workers=config.workers, on_done=shown.advance)
         yield from zip(items, endings, strict=True)

@@ -1,6 +1,6 @@
 """Ask a strong model for databases, then for questions about each of them.
 
-Two rounds: the questions are asked for when the database is there, so that they name its values. With
+Rounds: the questions are asked for when the database is there, so that they name its values. With
 provider `batch` each round writes a file of requests; when its replies are given, the same command goes on.
 Nothing is believed yet: what comes out is checked by `sense filter`.
 """
@@ -92,7 +92,7 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
             if request.custom_id in written
         ]
         counts = dict.fromkeys(LEVELS, config.questions_per_level)
-        rounds.append([r for database, own in about for r in _ask(config, database, own, counts, known=[])])
+        rounds.append([r for database, own in about for r in _ask(config, database, own, counts, known=None)])
         items += _read_items(rounds[1], replies, items, malformed)
         if config.more_questions and all(request.custom_id in replies for request in rounds[1]):
             first = list(items)
@@ -140,7 +140,7 @@ def _ask(
     shots: Mapping[str, Sequence[Shot]],
     counts: Mapping[Any, int],
     *,
-    known: Sequence[str],
+    known: Sequence[str] | None,
 ) -> list[Request]:
     """Ask for questions of each level; where some are known already, for others."""
     rows = "\n".join(
@@ -150,7 +150,7 @@ def _ask(
     return [
         _request(
             config,
-            f"{database.db_id}/{level}{'/more' if known else ''}",
+            f"{database.db_id}/{level}{'' if known is None else '/more'}",
             questions_request(
                 domain=database.domain,
                 schema=[table.create.strip().rstrip(";") + ";" for table in database.tables],
@@ -158,7 +158,7 @@ def _ask(
                 level=level,
                 count=count,
                 shots=shots[level],
-                known=known,
+                known=known or (),
             ),
         )
         for level, count in counts.items()

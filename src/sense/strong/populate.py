@@ -23,6 +23,7 @@ from sense.strong.written import SynthDatabase, SynthTable
 
 BUILD_SECONDS = 10.0  # a few hundred rows take milliseconds
 MAX_VALUE_BYTES = 100_000  # of a text or a statement: a hundred times what a sensible one has
+MAX_STATEMENT_CHARS = 20_000
 MAX_COLUMNS = 200
 _CREATING = {
     sqlite3.SQLITE_CREATE_TABLE,
@@ -106,12 +107,12 @@ def _fence(connection: sqlite3.Connection, is_late: Callable[[], bool]) -> None:
     connection.set_authorizer(
         lambda action, *_: sqlite3.SQLITE_OK if action in _CREATING else sqlite3.SQLITE_DENY
     )
-    connection.set_progress_handler(is_late, 10_000)
+    connection.set_progress_handler(is_late, 100)  # a single function call may take long
 
 
 def _is_plain_create(sql: str) -> bool:
     """Tell whether a text is one CREATE TABLE that lists its columns."""
-    if len(sql) > MAX_VALUE_BYTES:
+    if len(sql) > MAX_STATEMENT_CHARS or "_rowid_" in sql.lower():  # the latter would hide SQLite's own
         return False
     try:
         statements = sqlglot.parse(sql, dialect="sqlite")

@@ -125,6 +125,7 @@ def _references(
             first_seen.append(pack)
             planned |= {example.id for example in pack.examples}
     device = next(model.parameters()).device
+    model.eval()  # no dropout in what stays fixed
     with (
         jsonl.Appender(path) as file,
         meter("dpo references", total=len(first_seen)) as shown,
@@ -141,4 +142,5 @@ def _references(
             file.add(*new)
             known |= {row["id"]: (row["chosen"], row["rejected"]) for row in new}
             shown.advance()
+    model.train()
     return known

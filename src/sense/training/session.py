@@ -59,7 +59,7 @@ def disk_needed(loaded: Loaded) -> int:
 
 
 def within(examples: Sequence[TokenizedExample], *, max_tokens: int, label: str) -> list[TokenizedExample]:
-    """Leave out examples that are too long or have no answer, and say how many.
+    """Leave out examples that are too long, and say how many.
 
     Raises:
         DataError: nothing is left.

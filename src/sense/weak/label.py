@@ -47,7 +47,7 @@ class Config(StageConfig):
         description="whose rule says that two results are the same: spider and bird are the benchmarks' own; "
         "own is Spider's without its rewriting of the word 'value' in candidates",
     )
-    timeout_s: float = Field(10, gt=0, description="how long one query may run, in seconds")
+    timeout_s: float = Field(10, gt=0, le=86_400, description="how long one query may run, in seconds")
     workers: int = Field(0, ge=0, description="how many queries run at a time; 0: one for each processor")
 
     def check(self, made: Sequence[Path] = ()) -> None:
