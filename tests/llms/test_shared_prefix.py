@@ -141,7 +141,8 @@ def test_no_token_sees_a_later_one() -> None:
     ("kind", "config", "message"),
     [
         pytest.param("mistral", {"sliding_window": 8}, "sliding-window", id="all layers slide"),
-        pytest.param("gemma3_text", {"head_dim": 16}, "sliding-window", id="some layers slide"),
+        pytest.param("gemma3_text", {"head_dim": 16}, "sliding_attention", id="some layers slide"),
+        pytest.param("lfm2", {"layer_types": ["conv", "full_attention"]}, "conv", id="convolutions"),
         pytest.param(
             "gemma2", {"layer_types": ["full_attention"] * 2}, "attn_logit_softcapping", id="capped"
         ),
