@@ -81,6 +81,12 @@ def test_limit_draws_questions_by_seed(llama_folder: Path, pets_and_shops: Path)
     assert len(drawn[0]) == 3
 
 
+def test_databases_are_taken_whole(llama_folder: Path, pets_and_shops: Path) -> None:
+    _, made = sample(llama_folder, pets_and_shops, databases=1)
+    assert {c.db_id for c in made} in ({"pets"}, {"shops"})
+    assert len({c.question_id for c in made}) == {"pets": 4, "shops": 3}[made[0].db_id]
+
+
 def test_a_model_of_another_prompt_format_is_refused(pets_and_shops: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()

@@ -45,6 +45,9 @@ class Config(StageConfig):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where it is native"
     )
+    databases: Annotated[int, Field(ge=0)] = Field(
+        0, description="sample for the questions of so many databases, drawn by seed; 0: all"
+    )
     limit: Annotated[int, Field(ge=0)] = Field(
         0, description="sample for so many questions, drawn by seed; 0: all"
     )
@@ -133,6 +136,10 @@ def _candidate(question: Question, sample: int, answer: Answer) -> Candidate:
 
 
 def _chosen(questions: list[Question], config: Config) -> list[Question]:
+    names = sorted({question.db_id for question in questions})
+    if 0 < config.databases < len(names):
+        drawn = set(random.Random(config.seed).sample(names, config.databases))
+        questions = [question for question in questions if question.db_id in drawn]
     if not 0 < config.limit < len(questions):
         return questions
     kept = sorted(random.Random(config.seed).sample(range(len(questions)), config.limit))
