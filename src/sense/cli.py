@@ -13,7 +13,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
@@ -155,7 +155,8 @@ def _parser(prog: str, about: str) -> _Parser:
 
 
 def _run_stage(name: str, argv: Sequence[str]) -> int:
-    config_type = recipe.load_stage(name).Config
+    stage = recipe.load_stage(name)
+    config_type = stage.Config
     parser = _parser(f"sense {name}", f"sense {name}: {STAGE_LINES[name]}.")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder to fill (needed)")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
@@ -174,15 +175,21 @@ def _run_stage(name: str, argv: Sequence[str]) -> int:
     run_dir = RunDir(out, stage=name, config=config)
     state = recipe.bring_up_to_date(run_dir, config, label=name)
     summary = state["summary"] | {"out": str(out), "stage": name}
-    return _report(summary, list(recipe.shortfalls(state, label=name)), as_json=as_json)
+    show = getattr(stage, "show", None)
+    return _report(summary, list(recipe.shortfalls(state, label=name)), as_json=as_json, show=show)
 
 
 def _settings(config_type: type[StageConfig], given: dict[str, Any], *, where: str) -> StageConfig:
     """Join settings from the three places: file, then --set, then flags, the later ones winning."""
     file: Path | None = given.pop("config")
-    values = recipe.read_yaml_mapping(file) if file else {}
-    for override in given.pop("set"):
-        name, value = recipe.parse_override(override)
+    overrides: list[str] = given.pop("set")
+    values: dict[str, Any] = {}
+    if file or overrides:
+        from sense.yaml_files import parse_override, read_yaml_mapping  # slow to load, and seldom needed
+
+        values = read_yaml_mapping(file) if file else {}
+    for override in overrides:
+        name, value = parse_override(override)
         values[name.replace("-", "_")] = value
     for name, value in given.items():
         is_mapping = get_origin(_kind(config_type.model_fields[name].annotation)) is dict
@@ -248,9 +255,17 @@ def _ask(argv: Sequence[str]) -> int:
     return 0 if isinstance(ending, outcome.Rows) else EXIT_SHORT
 
 
-def _report(summary: Mapping[str, Any], shortfalls: Sequence[str], *, as_json: bool) -> int:
+def _report(
+    summary: Mapping[str, Any],
+    shortfalls: Sequence[str],
+    *,
+    as_json: bool,
+    show: Callable[[Mapping[str, Any]], str] | None = None,
+) -> int:
     if as_json:
         _show(json.dumps(summary, ensure_ascii=False, default=str))
+    elif show is not None:
+        _show(show(summary))
     elif "page" in summary:  # a report: its table says it all
         tables = importlib.import_module("sense.report.tables")
         _show(tables.text_table(summary))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -100,9 +100,14 @@ class Appender:
         self._file.flush()
 
 
+def _fields_of(record: Any) -> dict[str, Any]:
+    # Ours are flat; `asdict` copies every value of them, in several times the time of writing.
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
 def to_line(record: object) -> str:
     """Turn a record (dataclass or dictionary) into one line of JSON with its newline."""
-    value = asdict(record) if is_dataclass(record) and not isinstance(record, type) else record
+    value = _fields_of(record) if is_dataclass(record) and not isinstance(record, type) else record
     line = json.dumps(value, ensure_ascii=False)
     try:
         line.encode()

@@ -6,16 +6,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 LINE_EVERY_S = 20.0  # often enough to see life in a log, seldom enough to read it
 
@@ -29,11 +23,7 @@ class Meter:
         self._started = self._said = time.monotonic()
         self._bar: Progress | None = None
         if sys.stderr.isatty():
-            self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-                console=Console(stderr=True),
-            )  # fmt: skip
+            self._bar = _make_bar()
             self._task = self._bar.add_task(label, total=total, completed=done, note="")
             self._bar.start()
 
@@ -55,6 +45,24 @@ class Meter:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _make_bar() -> Progress:
+    from rich.console import Console  # here, for it takes longer to load than a quick command takes to run
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    )  # fmt: skip
 
 
 @contextmanager

@@ -108,7 +108,12 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """How one prediction did. `ex` is 1 or 0, or None where it could not be judged; `reason` says why."""
+    """How one prediction did.
+
+    `ex` is 1 or 0, or None where it could not be judged; `match` says how the comparison ended, `reason` why.
+    The other metrics are None where they were not asked for or could not be judged; `cause` is the difference
+    of the rules that makes `ex` and `robust` disagree, empty where they agree.
+    """
 
     id: QuestionId
     db_id: str
@@ -118,3 +123,10 @@ class Score:
     question: str
     gold_sql: str
     sql: str
+    match: str = ""
+    robust: int | None = None
+    cause: str = ""
+    em: int | None = None
+    soft_f1: float | None = None
+    ves: float | None = None
+    r_ves: float | None = None

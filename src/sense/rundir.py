@@ -15,14 +15,15 @@ import os
 import platform
 import shutil
 import sqlite3
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import sense
+from sense.caches import file_digest
 from sense.errors import ConfigError, DataError, DiskError
 from sense.stage import Outcome, StageConfig
 
@@ -31,7 +32,7 @@ RECIPE_FILE = "recipe.json"  # marks the folder that holds the run folders of a 
 LOCK_FILE = ".lock"
 BOOKKEEPING = frozenset({RUN_FILE, RUN_FILE + ".part", LOCK_FILE})  # not what a run was made for
 MIN_FREE_BYTES = 20 * 2**20  # below this even the records of a small run may not fit
-TRACKED_PACKAGES = ("sense-sql", "torch", "transformers", "peft", "tokenizers", "sqlglot", "pydantic")
+TRACKED_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "sqlglot", "pydantic")
 
 
 class RunDir:
@@ -242,7 +243,7 @@ def fingerprint(path: Path, *, own: Path | None = None) -> str:
     if result is not None:
         return result
     if path.is_file():
-        return "sha256:" + _hash_file(path)
+        return "sha256:" + file_digest(path)
     stamps = [[str(file.relative_to(path)), _stamp(file)] for file in sorted(_files(path))]
     return "sha256:" + _hash_json(stamps)
 
@@ -293,23 +294,10 @@ LARGE_FILE_BYTES = 8 * 2**20  # of a folder's larger files only the size and the
 
 
 def _stamp(path: Path) -> str:
-    status = path.stat()
-    return _stamp_of(path, status.st_size, status.st_mtime_ns)
-
-
-# The steps of a recipe name the same data folder again and again.
-@lru_cache(maxsize=100_000)
-def _stamp_of(path: Path, size: int, _changed_ns: int) -> str:
+    size = path.stat().st_size
     if size <= LARGE_FILE_BYTES:
-        return _hash_file(path)
-    return f"{size}:{_hash_file(path, limit=LARGE_FILE_BYTES)}"
-
-
-def _hash_file(path: Path, limit: int | None = None) -> str:
-    with path.open("rb") as file:
-        if limit is not None:
-            return hashlib.sha256(file.read(limit)).hexdigest()
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
+    return f"{size}:{file_digest(path, first_bytes=LARGE_FILE_BYTES)}"
 
 
 def _hash_json(value: object) -> str:
@@ -346,12 +334,15 @@ def _empty(folder: Path) -> None:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+    """Name the versions of what this process has loaded: nothing else can have mattered."""
+    found = {
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "sense": sense.__version__,
+    }
     for package in TRACKED_PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+        if package in sys.modules:
+            found[package] = str(sys.modules[package].__version__)
     return found
 
 

@@ -7,6 +7,7 @@ counts when it is asked whether a run is still up to date.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,9 @@ from typing import Annotated, Any, ClassVar, Self, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from sense.errors import ConfigError, nearest
+
+# There are none, and to look for them among all installed packages is a good part of a quick command's time.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")
 
 
 class _Input:

@@ -27,8 +27,16 @@ def test_interval_is_that_of_the_normal_distribution() -> None:
     assert math.isclose(estimate.high, 0.75 + 0.0424, abs_tol=0.004)
 
 
+def test_the_interval_of_rights_and_wrongs_is_the_binomials() -> None:
+    # 2 of 4: the counts 0..4 come with 1, 4, 6, 4, 1 of 16; 1/16 > 0.025, and 15/16 < 0.975
+    assert mean_with_interval([1, 0, 1, 0], seed=0) == (0.5, 0.0, 1.0, 4)
+    # 1 of 20: none with 0.95 ** 20 = 0.358; up to 2 with 0.925, up to 3 with 0.984
+    assert mean_with_interval([1] + [0] * 19, seed=0) == (0.05, 0.0, 0.15, 20)
+
+
 def test_seed_decides() -> None:
-    values = [0, 1, 1, 0, 1] * 7
+    values = [0, 1, 0.5, 0, 1] * 7
+    assert mean_with_interval(values, seed=3) != mean_with_interval(values, seed=4)
     assert mean_with_interval(values, seed=3) == mean_with_interval(values, seed=3)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from sense import jsonl
 from sense.errors import ConfigError, DatabaseError, DataError
-from sense.evaluation.score import Config, run
+from sense.evaluation.score import Config, run, show
 from sense.records import Score
 from sense.rundir import RunDir
 from sense.stage import Outcome
@@ -87,6 +87,7 @@ def test_parts_are_scored_apart(data: Path) -> None:
     assert ex == {
         "by_hardness": {"easy": 2 / 3, "medium": 1.0},
         "by_database": {"pets": 0.5, "shop": 1.0},
+        "by_feature": {"where": 0.0, "count": 1.0, "several_columns": 1.0, "order_by": 1.0},
         "by_group": {"seen": 0.5, "new": 1.0},
     }
 
@@ -143,6 +144,103 @@ def test_nothing_is_written_on_bad_input(data: Path) -> None:
     with pytest.raises(DatabaseError, match="database 'shop'"):
         score(data, RIGHT)
     assert not (data.parent / "out").exists()
+
+
+def test_metrics_stand_side_by_side(data: Path) -> None:
+    lines = [
+        "SELECT DISTINCT name FROM pet",  # right by every rule: names differ
+        "WITH old AS (SELECT name FROM pet WHERE age > 4) SELECT name FROM old",  # EM cannot read it
+        "SELECT count(DISTINCT name) FROM item",  # EM wants count(*)
+        "SELECT name FROM item ORDER BY price",
+    ]
+    outcome, scores = score(data, lines, metrics=("ex", "robust", "em"))
+    assert [(each.ex, each.robust, each.em) for each in scores] == [
+        (1, 1, 1), (1, 1, 0), (1, 1, 0), (0, 0, 0),
+    ]  # fmt: skip
+    assert outcome.summary["metrics"]["em"]["mean"] == 0.25
+
+
+def test_a_disagreement_of_the_rules_has_its_cause(data: Path) -> None:
+    make_database(data, "twin", "CREATE TABLE t (a, value); INSERT INTO t VALUES (1, 2), (1, 2), (0, 3)")
+    golds = ["SELECT count(a) FROM t", "SELECT value FROM t", "SELECT a FROM t ORDER BY a DESC LIMIT 1"]
+    questions = [{"db_id": "twin", "question": "?", "query": gold} for gold in golds]
+    (data / "dev.json").write_text(json.dumps(questions))
+    lines = ["SELECT count(DISTINCT a) FROM t", "SELECT value FROM t", "SELECT a FROM t LIMIT 1"]
+    outcome, scores = score(data, lines, metrics=("robust",))
+    assert [(each.ex, each.robust, each.cause) for each in scores] == [
+        (1, 0, "distinct_stripped"), (0, 1, "value_rewriting"), (1, 1, ""),
+    ]  # fmt: skip
+    assert outcome.summary["official_and_robust_differ"] == {"distinct_stripped": 1, "value_rewriting": 1}
+
+
+def test_birds_metrics_give_degrees(data: Path) -> None:
+    lines = [RIGHT[0], RIGHT[1], "SELECT 3", "SELECT price, 'pen' FROM item ORDER BY price"]
+    outcome, scores = score(data, lines, benchmark="bird", metrics=("soft_f1", "r_ves", "ves"), repeats=3)
+    # two rows of two cells, three of the four cells agree: precision and recall 3 / 4
+    assert [each.soft_f1 for each in scores] == [1.0, 1.0, 0.0, 0.75]
+    assert all(
+        each.r_ves in (50.0, 100 * 0.5**0.5, 100 * 0.75**0.5, 100.0, 100 * 1.25**0.5) for each in scores[:2]
+    )
+    assert [each.ves for each in scores[2:]] == [0.0, 0.0]
+    assert outcome.summary["timing"]["ves"]["repeats"] == 3
+
+
+def test_a_missing_prediction_is_wrong_by_every_metric(data: Path) -> None:
+    _, scores = score(data, [""] * 4, metrics=("robust", "em"))
+    assert {(each.ex, each.robust, each.em, each.match) for each in scores} == {(0, 0, 0, "missing")}
+
+
+def test_against_other_predictions(data: Path) -> None:
+    other = data.parent / "other.sql"
+    other.write_text("\n".join(["SELECT 1", RIGHT[1], RIGHT[2], "SELECT 2"]) + "\n")
+    outcome, _ = score(data, [RIGHT[0], RIGHT[1], "SELECT 5", RIGHT[3]], against=other)
+    found = outcome.summary["against"]
+    assert (found["ex"], found["difference"], found["gained"], found["lost"], found["p_value"]) == (
+        0.5, 0.25, 2, 1, 1.0,
+    )  # fmt: skip
+    flipped = jsonl.read_objects(data.parent / "out" / "flips.jsonl")
+    assert [(each["id"], each["ex"], each["against_sql"]) for each in flipped] == [
+        (0, 1, "SELECT 1"), (2, 0, RIGHT[2]), (3, 1, "SELECT 2"),
+    ]  # fmt: skip
+
+
+def test_against_a_run_folder_runs_nothing_again(data: Path) -> None:
+    score(data, ["SELECT 1", *RIGHT[1:]])
+    (data.parent / "out").rename(data.parent / "first")
+    outcome, _ = score(data, RIGHT, against=data.parent / "first")
+    assert outcome.summary["against"]["difference"] == 0.25
+
+
+def test_the_table_says_it_all(data: Path) -> None:
+    shown = show(score(data, [*RIGHT[:3], "SELECT 1"], metrics=("em",))[0].summary)
+    assert "EX on split 'dev' by Spider's rule" in shown
+    assert "endings: same 3, different 1" in shown
+    assert any(line.split()[:3] == ["all", "4", "75.0"] for line in shown.splitlines())
+
+
+def test_results_of_gold_queries_are_kept_for_the_next_run(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = data.parent / "home"
+    monkeypatch.setenv("SENSE_HOME", str(home))
+    score(data, RIGHT, gold_cache=False)
+    assert not list(home.glob("gold/*"))
+    (data.parent / "out").rename(data.parent / "first")
+    score(data, RIGHT)
+    assert len(list(home.glob("gold/*.sqlite"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        pytest.param({"metrics": ("ves",)}, "metric 'ves' is of --benchmark bird", id="metric"),
+        pytest.param({"benchmark": "bird", "plug_value": True}, "of --benchmark spider", id="option"),
+        pytest.param({"keep_distinct": True, "plug_value": True}, "together", id="two-options"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(data: Path, settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        score(data, RIGHT, **settings)
 
 
 @pytest.mark.parametrize(("name", "value"), [("timeout_s", 0), ("workers", -1), ("benchmark", "wikisql")])

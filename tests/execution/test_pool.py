@@ -27,13 +27,16 @@ from sense.execution.outcome import (
     TooMuch,
     WorkerDied,
 )
-from sense.execution.pool import CompareJob, QueryJob, compare_queries, run_queries
+from sense.execution.pool import CompareJob, Pool, QueryJob, compare_queries, run_queries
 from sense.execution.rules import Rule
 from sense.execution.run import Limits
 
 QUICK = Limits(timeout_s=0.5, grace_s=0.5)
 PATIENT = Limits(timeout_s=30)
-ENDLESS = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
+SLOW_COUNT = 3_000_000
+COUNTING = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c{limit}) SELECT count(*) FROM c"
+SLOW = COUNTING.format(limit=f" LIMIT {SLOW_COUNT}")
+ENDLESS = COUNTING.format(limit="")
 # One SQLite instruction of many minutes: nothing inside the process can stop it.
 STUCK = "SELECT instr(hex(zeroblob(4000000)), hex(zeroblob(2000000)) || '1')"
 
@@ -65,10 +68,16 @@ def workers_of(parent: int) -> list[int]:
     return found
 
 
-def kill_a_worker_soon(after_s: float = 0.4) -> None:
+def kill_workers(times: int) -> None:
+    """Kill, so many times, the worker that is at work, each time soon after it has begun."""
+
     def strike() -> None:
-        time.sleep(after_s)
-        os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
+        killed: set[int] = set()
+        while len(killed) < times:
+            time.sleep(0.4)
+            for pid in set(workers_of(os.getpid())) - killed:
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
 
     threading.Thread(target=strike, daemon=True).start()
 
@@ -97,11 +106,20 @@ def test_a_query_that_cannot_be_interrupted_is_killed_and_its_neighbors_run(shop
 
 
 @needs_proc
-def test_a_killed_worker_loses_only_the_query_in_hand(shop: Path) -> None:
+def test_a_killed_worker_costs_nothing_but_time(shop: Path) -> None:
+    jobs = [QueryJob(shop, sql) for sql in ("SELECT 1", SLOW, "SELECT 2", "SELECT 3")]
+    endings = run_queries(jobs, limits=PATIENT, workers=1)
+    first = next(endings)
+    kill_workers(1)
+    assert [first, *endings] == [Rows(1, ((number,),)) for number in (1, SLOW_COUNT, 2, 3)]
+
+
+@needs_proc
+def test_what_kills_its_worker_twice_is_lost_alone(shop: Path) -> None:
     jobs = [QueryJob(shop, sql) for sql in ("SELECT 1", ENDLESS, "SELECT 2", "SELECT 3")]
     endings = run_queries(jobs, limits=PATIENT, workers=1)
     first = next(endings)
-    kill_a_worker_soon()
+    kill_workers(2)
     lost, *rest = endings
     assert [first, *rest] == [Rows(1, ((number,),)) for number in (1, 2, 3)]
     assert lost == WorkerDied("the worker process died: killed by signal 9")
@@ -121,8 +139,18 @@ def test_a_killed_worker_tells_which_side_was_at_work(
     jobs = [job(shop, "SELECT 1", "SELECT 1"), job(shop, gold, candidate), job(shop, "SELECT 2", "SELECT 2")]
     comparisons = compare_queries(jobs, limits=PATIENT, workers=1)
     first = next(comparisons)
-    kill_a_worker_soon()
+    kill_workers(2)
     assert [first.match, *(found.match for found in comparisons)] == [Match.SAME, match, Match.SAME]
+
+
+def test_a_pool_serves_several_calls(shop: Path) -> None:
+    with Pool(QUICK, workers=2) as pool:
+        assert list(pool.run([QueryJob(shop, "SELECT 1")])) == [Rows(1, ((1,),))]
+        stopped_early = pool.compare([job(shop, "SELECT 1", f"SELECT {n}") for n in range(50)])
+        next(stopped_early)
+        stopped_early.close()  # type: ignore[attr-defined]
+        found = list(pool.compare([job(shop, "SELECT 1", f"SELECT {n}") for n in range(50)]))
+    assert [number for number, each in enumerate(found) if each.match is Match.SAME] == [1]
 
 
 def test_a_query_that_takes_all_memory_is_too_much(shop: Path) -> None:
@@ -271,7 +299,7 @@ def test_a_timeout_is_blamed_on_the_side_that_caused_it(shop: Path, endless: str
     assert compare(*jobs) == [
         Comparison(Match.GOLD_FAILED, "gold query: stopped after 0.5 s"),
         Comparison(Match.CANDIDATE_TIMEOUT, "stopped after 0.5 s"),
-        Comparison(Match.SAME, ""),
+        Comparison(Match.SAME, "", 1.0),
     ]
 
 

@@ -38,7 +38,8 @@ def test_spider_breaks_names_with_value_in_the_candidate_only() -> None:
 def test_bird_runs_sql_as_it_is() -> None:
     sql = "SELECT DISTINCT value FROM t WHERE a > = 1; x"
     steps = RULES[Rule.BIRD]
-    assert steps.prepare_gold(sql) == steps.prepare_candidate(sql) == sql
+    assert steps.prepare_gold(sql) == sql
+    assert list(steps.prepare_candidates("SELECT 1", sql)) == [sql]
 
 
 @pytest.mark.parametrize(
@@ -52,9 +53,9 @@ def test_bird_runs_sql_as_it_is() -> None:
     ],
 )
 def test_spider_looks_for_an_order_in_the_gold_text(gold_sql: str, same: bool) -> None:
-    is_same = RULES[Rule.SPIDER].is_same
-    assert is_same(Rows(1, ((1,), (2,))), Rows(1, ((2,), (1,))), gold_sql) is same
+    value = RULES[Rule.SPIDER].value
+    assert value(Rows(1, ((1,), (2,))), Rows(1, ((2,), (1,))), gold_sql) == same
 
 
-def test_every_rule_is_in_the_table() -> None:
-    assert set(RULES) == set(Rule)
+def test_every_rule_but_the_robust_ones_is_in_the_table() -> None:
+    assert set(Rule) - set(RULES) == {Rule.ROBUST, *CAUSE_OF}

@@ -17,7 +17,7 @@ from tiny_models import peft_reads_an_old_name, save_model
 from transformers import AutoModelForCausalLM
 
 from sense.errors import ModelError
-from sense.llms import store
+from sense import caches
 from sense.llms.local import Answer, Continuation, Loaded, answer, load
 
 SCHEMA = "database pets\ntable pet ( id number key, name text [Rex | Tom], age number )\n"
@@ -249,7 +249,7 @@ def test_ends_are_the_tokenizers_and_the_generation_settings(tmp_path: Path) -> 
     assert load(str(tmp_path)).end_ids == {0, 7, 9}
 
 
-real_model = store.home() / "models" / "smollm2-135m"
+real_model = caches.home() / "models" / "smollm2-135m"
 
 
 @pytest.mark.skipif(not real_model.exists(), reason="smollm2-135m is not in the cache")

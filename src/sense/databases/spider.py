@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,23 @@ def load_questions(data: Path, split: str) -> list[Question]:
         DataError: there is no such folder or split, the file is no JSON, a field is missing or of the wrong
             type, or two questions have one id.
     """
+    path = split_file(data, split)
+    found = path.stat()
+    return list(_load_questions(path, found.st_mtime_ns, found.st_size))
+
+
+# A command looks at its questions before it starts, and reads them when it does.
+@lru_cache(maxsize=2)
+def _load_questions(path: Path, _changed_ns: int, _size: int) -> tuple[Question, ...]:
     questions: list[Question] = []
     places: dict[str, str] = {}
-    for position, (where, item) in enumerate(_items(split_file(data, split))):
+    for position, (where, item) in enumerate(_items(path)):
         question = _question(item, position=position, where=where)
         other = places.setdefault(str(question.id), where)
         if other != where:
             raise DataError(f"{where}: id {question.id!r} is that of {other} too; ids must differ")
         questions.append(question)
-    return questions
+    return tuple(questions)
 
 
 def check_split(data: Path, split: str) -> None:

@@ -31,7 +31,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(address, uri=True, isolation_level=None)
     except sqlite3.Error as error:
         raise DatabaseError(f"{path}: cannot be opened: {error}") from None
-    connection.text_factory = _decode
+    connection.text_factory = decode_leniently
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
@@ -49,5 +49,6 @@ def quote(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def _decode(text: bytes) -> str:
+def decode_leniently(text: bytes) -> str:
+    """Decode UTF-8, dropping the bytes that are none."""
     return text.decode(errors="ignore")

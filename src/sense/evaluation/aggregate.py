@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from math import comb
-from typing import NamedTuple
+from math import comb, exp, lgamma, log
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 RESAMPLES = 10_000  # on 1,000 questions another seed then moves an end by less than 0.1 points
 DRAWS_AT_ONCE = 1_000_000  # 8 MB of indices
@@ -41,13 +42,21 @@ class Difference(NamedTuple):
 def mean_with_interval(values: Sequence[float], *, seed: int, resamples: int = RESAMPLES) -> Estimate | None:
     """Take the mean and its 95 % percentile bootstrap interval; None where there are no values.
 
+    Values of 0 and 1 need no resampling: what the bootstrap draws is binomial, and its quantiles are known.
+    So the interval is that of endless resamples, and `seed` plays no part.
+
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
     """
     if not values:
         return None
-    data = np.asarray(values, dtype=np.float64)
-    low, high = np.quantile(_resampled_means(data, seed=seed, resamples=resamples), TAILS)
-    return Estimate(mean=float(data.mean()), low=float(low), high=float(high), n=len(data))
+    mean = sum(values) / len(values)
+    if all(value in (0, 1) for value in values):
+        low, high = (
+            _binomial_quantile(round(sum(values)), len(values), tail) / len(values) for tail in TAILS
+        )
+    else:
+        low, high = _resampled_interval(values, seed=seed, resamples=resamples)
+    return Estimate(mean=mean, low=low, high=high, n=len(values))
 
 
 def paired_difference(
@@ -84,7 +93,32 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
     return min(1.0, float(Fraction(2 * tail, 2**n)))
 
 
+def _binomial_quantile(successes: int, n: int, tail: float) -> int:
+    """Return the least count whose cumulative probability reaches `tail`, for n draws at successes / n."""
+    if successes in (0, n):
+        return successes
+    log_odds = log(successes) - log(n - successes)
+    log_start = n * (log(n - successes) - log(n))
+    total = 0.0
+    for count in range(n + 1):
+        log_ways = lgamma(n + 1) - lgamma(count + 1) - lgamma(n - count + 1)
+        total += exp(log_start + log_ways + count * log_odds)
+        if total >= tail:
+            return count
+    return n
+
+
+def _resampled_interval(values: Sequence[float], *, seed: int, resamples: int) -> tuple[float, float]:
+    import numpy as np  # here, for it takes longer to load than a quick command takes to run
+
+    means = _resampled_means(np.asarray(values, dtype=np.float64), seed=seed, resamples=resamples)
+    low, high = np.quantile(means, TAILS)
+    return float(low), float(high)
+
+
 def _resampled_means(data: NDArray[np.float64], *, seed: int, resamples: int) -> NDArray[np.float64]:
+    import numpy as np
+
     generator = np.random.default_rng(seed)
     rows = max(1, DRAWS_AT_ONCE // len(data))
     means = [

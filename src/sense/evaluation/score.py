@@ -1,51 +1,44 @@
-"""The `score` stage: execution accuracy (EX) of predictions, by the official rule of Spider or BIRD.
+"""The `score` stage: how good predictions are, by the official rules of Spider and BIRD, or on own data.
 
-On databases with many files each, the distilled test suites, the same rule gives test-suite accuracy (TS): a
-prediction must agree on all of them.
+Execution accuracy (EX) is always there. On databases with many files each, the test suites, the same rule
+gives test-suite accuracy (TS): a prediction must agree on all of them. What cannot be judged, for its gold
+query fails, is unscored and counted apart; a missing prediction is wrong.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sense import jsonl
-from sense.databases.hardness import hardness
-from sense.databases.spider import (
-    check_databases,
-    check_split,
-    database_files,
-    load_difficulties,
-    load_questions,
-)
-from sense.errors import DataError
-from sense.evaluation.aggregate import mean_with_interval
-from sense.evaluation.predictions import read_predictions
-from sense.execution.outcome import Comparison, Match
-from sense.execution.pool import CompareJob, compare_queries
+from sense.databases.spider import check_databases, check_split, database_files, load_questions
+from sense.evaluation.against import Other, compare_with, flips, read_other
+from sense.evaluation.items import Item, read_items
+from sense.evaluation.metrics import METRICS, Metric, measure
+from sense.evaluation.score_table import table
+from sense.evaluation.summary import summarize
+from sense.execution.pool import Pool, default_gold_store
 from sense.execution.rules import Rule
 from sense.execution.run import Limits
-from sense.progress import meter
-from sense.records import Question, Score
 from sense.rundir import RunDir, write_json
 from sense.stage import InputPath, Outcome, StageConfig, is_made
-
-UNKNOWN = "unknown"  # the hardness of a gold query that cannot be parsed
-MISSING = "missing"
 
 
 class Config(StageConfig):
     """Settings of `score`."""
 
-    benchmark: Literal["spider", "bird"] = Field(
+    SPEED_ONLY = StageConfig.SPEED_ONLY | {"gold_cache"}
+
+    benchmark: Literal["spider", "bird", "own"] = Field(
         "spider",
         description="whose rule decides: spider (same rows, in any order unless the gold query sorts, "
-        "columns in any order) or bird (same set of rows, columns in the gold query's order)",
+        "columns in any order, DISTINCT ignored, 'value' in a prediction replaced by 1), bird (same set of "
+        "rows, columns in the gold query's order), or own (Spider's without the replacement, for own data)",
     )
     data: InputPath = Field(
         description="folder with the questions and databases, laid out as Spider's or BIRD's"
@@ -55,6 +48,23 @@ class Config(StageConfig):
         description="what to score: predictions.jsonl of 'sense predict', a .sql or .txt file with one query "
         "a line, or BIRD's .json"
     )
+    metrics: tuple[Metric, ...] = Field(
+        ("ex",),
+        description="what to measure beside ex: robust (EX by a stricter and fairer rule, see "
+        "docs/metrics.md), em (Spider's exact set match), soft_f1, ves, r_ves (BIRD's)",
+    )
+    against: InputPath | None = Field(
+        None,
+        description="other predictions for the same questions, or the run folder of another 'sense score': "
+        "the paired difference, and the questions that flipped",
+    )
+    keep_distinct: bool = Field(
+        False, description="spider: compare DISTINCT too, as the official --keep_distinct"
+    )
+    plug_value: bool = Field(
+        False,
+        description="spider: put the gold query's values into predictions, as the official --plug_value",
+    )
     train_split: str | None = Field(
         None, description="the question file trained on; its databases are then reported apart, as seen"
     )
@@ -63,8 +73,25 @@ class Config(StageConfig):
         description="score only questions that have a prediction; else a missing one counts as wrong",
     )
     timeout_s: float = Field(30, gt=0, le=86_400, description="how long one query may run, in seconds")
+    repeats: int = Field(100, ge=1, description="ves and r_ves: how often a query is timed; 100 officially")
     workers: int = Field(0, ge=0, description="how many queries run at a time; 0: one for each processor")
+    gold_cache: bool = Field(
+        True, description="keep the results of gold queries in the user's cache folder, for later runs"
+    )
     seed: int = Field(0, ge=0, description="seed of the bootstrap that gives the intervals")
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        for metric in self.metrics:
+            if self.benchmark not in METRICS[metric].benchmarks:
+                raise ValueError(
+                    f"metric {metric!r} is of --benchmark {' or '.join(METRICS[metric].benchmarks)}"
+                )
+        if self.benchmark != "spider" and (self.keep_distinct or self.plug_value):
+            raise ValueError("keep_distinct and plug_value are of --benchmark spider")
+        if self.keep_distinct and self.plug_value:
+            raise ValueError("keep_distinct and plug_value cannot be had together")
+        return self
 
     def check(self, made: Sequence[Path] = ()) -> None:
         """Look at the questions and their databases."""
@@ -72,30 +99,36 @@ class Config(StageConfig):
             check_split(self.data, self.split)
 
 
-class Item(NamedTuple):
-    """A question with what it is scored by; `sql` is None where there is no prediction."""
-
-    question: Question
-    sql: str | None
-    hardness: str
-
-
 def run(config: Config, run_dir: RunDir) -> Outcome:
-    """Score the predictions; write scores.jsonl, in the split's order, and summary.json.
+    """Score the predictions; write scores.jsonl, in the split's order, summary.json, and flips.jsonl.
 
     Raises:
         DataError: the questions or predictions cannot be read, or do not belong together.
         DatabaseError: a database is missing.
     """
-    items = _read_items(config)
-    seen = _seen_databases(config)
-    check_databases(config.data, (item.question for item in items))
-    run_dir.start()
-    comparisons = _compare(config, items)
-    scores = [_score(item, comparison) for item, comparison in zip(items, comparisons, strict=True)]
+    limits = Limits(timeout_s=config.timeout_s)
+    store = default_gold_store() if config.gold_cache else None
+    with Pool(limits, workers=config.workers, gold_store=store) as pool:  # gets ready while files are read
+        items = _read(config)
+        other = _other(config, items)
+        run_dir.start()
+        scores, timing = measure(
+            items,
+            metrics=config.metrics,
+            rule=_rule(config),
+            pool=pool,
+            limits=limits,
+            repeats=config.repeats,
+        )
+        difference = None if other is None else compare_with(other, scores, pool=pool, seed=config.seed)
     jsonl.write(run_dir / "scores.jsonl", scores)
-    summary = _describe(config, items) | summarize(scores, seen=seen, seed=config.seed)
-    summary["reasons"] = _reasons(comparisons)
+    summary = _describe(config, items)
+    summary |= (
+        summarize(scores, metrics=config.metrics, seen=_seen_databases(config), seed=config.seed) | timing
+    )
+    if difference is not None:
+        jsonl.write(run_dir / "flips.jsonl", flips(difference, scores))
+        summary["against"] = {"predictions": str(config.against)} | difference.summary
     write_json(run_dir / "summary.json", summary)
     unscored = summary["unscored"]
     shortfall = (
@@ -104,52 +137,31 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     return Outcome(summary=summary, shortfall=shortfall)
 
 
-def summarize(scores: Sequence[Score], *, seen: frozenset[str] | None, seed: int) -> dict[str, Any]:
-    """Aggregate scores: overall, by hardness, by database, and by seen and new databases if `seen` is given.
-
-    In each part `n` counts its questions, `scored` those that could be judged; `ex` is the mean over the
-    latter, None where there are none.
-    """
-    parts: dict[str, Any] = {
-        "by_hardness": _by(scores, lambda score: score.hardness, seed=seed),
-        "by_database": _by(scores, lambda score: score.db_id, seed=seed),
-    }
-    if seen is not None:
-        parts["by_group"] = _by(scores, lambda score: "seen" if score.db_id in seen else "new", seed=seed)
-    whole = _part(scores, seed=seed)
-    return whole | {"unscored": whole["n"] - whole["scored"]} | parts
+def show(summary: dict[str, Any]) -> str:
+    """Write the summary for a terminal."""
+    return table(summary)
 
 
-def _by(scores: Iterable[Score], key: Callable[[Score], str], *, seed: int) -> dict[str, dict[str, Any]]:
-    groups: dict[str, list[Score]] = {}
-    for score in scores:
-        groups.setdefault(key(score), []).append(score)
-    return {name: _part(group, seed=seed) for name, group in groups.items()}
-
-
-def _part(scores: Sequence[Score], *, seed: int) -> dict[str, Any]:
-    judged = [score.ex for score in scores if score.ex is not None]
-    estimate = mean_with_interval(judged, seed=seed)
-    return {
-        "ex": None if estimate is None else estimate.mean,
-        "interval": None if estimate is None else [estimate.low, estimate.high],
-        "n": len(scores),
-        "scored": len(judged),
-    }
-
-
-def _read_items(config: Config) -> list[Item]:
-    questions = load_questions(config.data, config.split)
-    predicted = read_predictions(config.predictions, questions)
-    own = load_difficulties(config.data, config.split) if config.benchmark == "bird" else {}
-    items = [
-        Item(question, sql, own.get(question.id) or str(hardness(question.gold_sql) or UNKNOWN))
-        for question, sql in zip(questions, predicted, strict=True)
-        if sql is not None or not config.only_predicted
-    ]
-    if not items:
-        raise DataError(f"{config.predictions}: no question of split {config.split!r} has a prediction")
+def _read(config: Config) -> list[Item]:
+    items = read_items(
+        config.data,
+        config.split,
+        predictions=config.predictions,
+        only_predicted=config.only_predicted,
+        has_difficulties=config.benchmark == "bird",
+    )
+    check_databases(config.data, (item.question for item in items))
     return items
+
+
+def _other(config: Config, items: Sequence[Item]) -> Other | None:
+    return None if config.against is None else read_other(config.against, items, rule=_rule(config))
+
+
+def _rule(config: Config) -> Rule:
+    if config.keep_distinct:
+        return Rule.SPIDER_KEEP_DISTINCT
+    return Rule.SPIDER_PLUG_VALUE if config.plug_value else Rule(config.benchmark)
 
 
 def _seen_databases(config: Config) -> frozenset[str] | None:
@@ -158,61 +170,18 @@ def _seen_databases(config: Config) -> frozenset[str] | None:
     return frozenset(question.db_id for question in load_questions(config.data, config.train_split))
 
 
-def _compare(config: Config, items: Sequence[Item]) -> list[Comparison | None]:
-    """Run what is predicted; None stands for a missing prediction."""
-    jobs = [
-        CompareJob(
-            databases=database_files(config.data, item.question.db_id),
-            gold_sql=item.question.gold_sql,
-            candidate_sql=item.sql,
-            rule=Rule(config.benchmark),
-        )
-        for item in items
-        if item.sql is not None
-    ]
-    limits = Limits(timeout_s=config.timeout_s)
-    with meter("score", total=len(jobs)) as shown:
-        done = compare_queries(jobs, limits=limits, workers=config.workers, on_done=shown.advance)
-        return [None if item.sql is None else next(done) for item in items]
-
-
-def _score(item: Item, comparison: Comparison | None) -> Score:
-    return Score(
-        id=item.question.id,
-        db_id=item.question.db_id,
-        ex=_verdict(comparison),
-        reason="no prediction" if comparison is None else comparison.reason,
-        hardness=item.hardness,
-        question=item.question.question,
-        gold_sql=item.question.gold_sql,
-        sql=item.sql or "",
-    )
-
-
-def _verdict(comparison: Comparison | None) -> int | None:
-    if comparison is None:
-        return 0
-    if comparison.match is Match.GOLD_FAILED:
-        return None
-    return int(comparison.match is Match.SAME)
-
-
-def _reasons(comparisons: Iterable[Comparison | None]) -> dict[str, int]:
-    return dict(Counter(MISSING if each is None else each.match.value for each in comparisons).most_common())
-
-
 def _describe(config: Config, items: Sequence[Item]) -> dict[str, Any]:
+    files = [database_files(config.data, db_id) for db_id in {item.question.db_id for item in items}]
     return {
-        "metric": "TS" if all(len(files) > 1 for files in _files(config.data, items)) else "EX",
+        "metric": "TS" if all(len(each) > 1 for each in files) else "EX",
         "benchmark": config.benchmark,
+        "rule": _rule(config).value,
         "split": config.split,
         "only_predicted": config.only_predicted,
         "missing": sum(item.sql is None for item in items),
+        "database_files": sum(map(len, files)),
         "limit_s": config.timeout_s,
         "seed": config.seed,
         "sqlite": sqlite3.sqlite_version,
+        "processors": os.cpu_count(),
     }
-
-
-def _files(data: Path, items: Iterable[Item]) -> list[tuple[Path, ...]]:
-    return [database_files(data, db_id) for db_id in {item.question.db_id for item in items}]

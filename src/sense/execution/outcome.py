@@ -85,10 +85,15 @@ class Match(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A candidate held against the gold query. `reason` is empty for SAME."""
+    """A candidate held against the gold query.
+
+    `reason` is empty for SAME. `value` is what the rule gives it: 1 for SAME, else 0, or a degree between
+    where the rule knows degrees.
+    """
 
     match: Match
     reason: str
+    value: float = 0.0
 
 
 def _count(number: int, noun: str) -> str:

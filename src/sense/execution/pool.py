@@ -1,26 +1,34 @@
 """Run many queries in worker processes, surviving those that hang or die: only the item in hand is lost.
 
-Results come in the order of the jobs, each as soon as it and all before it are there.
+Results come in the order of the jobs, each as soon as it and all before it are there. A worker that hangs is
+killed; the item that it was stuck with has timed out. The item in hand of a worker that died otherwise (it
+was killed from outside, say) is tried once more in a new one.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, Self
 
+from sense.caches import file_digest, home
+from sense.databases.sqlite import UNFINISHED
 from sense.errors import ConfigError, DatabaseError
 from sense.execution.outcome import Comparison, Ending, Match, Timeout, TooMuch, WorkerDied, describe
 from sense.execution.process import Event, Worker
-from sense.execution.protocol import Message, Phase, decode_ending
+from sense.execution.protocol import NOTHING, Message, Phase, decode_ending
 from sense.execution.rules import Rule
 from sense.execution.run import Limits
 
-CHUNK_JOBS = 32  # comparisons of one database that one worker takes at a time, for its cache of gold results
+BATCHES_PER_WORKER = 32  # of few items near the end: no worker is left alone with many slow ones
+MAX_BATCH = 128
 MAX_AHEAD = 64  # queries that may be done before an earlier one is: their rows are held in memory
+MAX_DEATHS = 2  # of workers with one item in hand, before it is given up
+MAX_IDLE_DEATHS = 5  # of workers with nothing in hand: something is wrong with the machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,13 @@ class CompareJob:
     rule: Rule
 
 
+class Batch(NamedTuple):
+    """Jobs that one worker takes at a time: what is said of each, and what is said once for all of them."""
+
+    items: dict[int, list[Any]]
+    head: Message
+
+
 @dataclass(frozen=True, slots=True)
 class _Lost:
     """No answer came: the worker had to be killed as stuck, or died by itself."""
@@ -50,6 +65,204 @@ class _Lost:
     reason: str
 
 
+class Pool:
+    """Worker processes. They are started by `with`, and get ready while what they are to do is being read."""
+
+    def __init__(self, limits: Limits, *, workers: int = 0, gold_store: Path | None = None) -> None:
+        """Describe the pool.
+
+        Args:
+            limits: what each query may use.
+            workers: processes; 0 for one on each core that this process may use.
+            gold_store: folder where the results of gold queries are kept for other runs; None: they are not.
+        """
+        self._limits, self._gold_store = limits, gold_store
+        self._size = workers or _cores()
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._crew: list[Worker] = []
+
+    def __enter__(self) -> Self:
+        """Start the processes."""
+        self._fill(self._size)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End them."""
+        self._end()
+
+    def stop(self) -> None:
+        """End the processes; the next call starts new ones."""
+        self._end()
+
+    def run(self, jobs: Sequence[QueryJob], *, on_done: Callable[[], None] | None = None) -> Iterator[Ending]:
+        """Run queries and yield how each ended.
+
+        Args:
+            jobs: the queries.
+            on_done: called once for each job when it has ended, which may be before its turn to be yielded.
+
+        Raises:
+            DatabaseError: a database is missing or not an SQLite file.
+            ConfigError: worker processes cannot be started.
+        """
+        waiting: dict[int, Ending] = {}
+        turn = 0
+        for index, reply in self._work(_query_batches(jobs), max_ahead=MAX_AHEAD):
+            waiting[index] = _ending(reply, self._limits)
+            if on_done is not None:
+                on_done()
+            while turn in waiting:
+                yield waiting.pop(turn)
+                turn += 1
+
+    def compare(
+        self, jobs: Sequence[CompareJob], *, on_done: Callable[[], None] | None = None
+    ) -> Iterator[Comparison]:
+        """Compare candidates with gold queries, and yield what came of each. Equal jobs are run once.
+
+        Arguments and errors are those of `run`.
+        """
+        copies = Counter(jobs)
+        unique = list(copies)
+        places = {job: place for place, job in enumerate(unique)}
+        found: dict[int, Comparison] = {}
+        turn = 0
+        batches = self._compare_batches(unique)
+        for index, reply in self._work(batches, max_ahead=len(unique)):
+            found[index] = _comparison(reply, self._limits)
+            if on_done is not None:
+                for _ in range(copies[unique[index]]):
+                    on_done()
+            while turn < len(jobs) and (place := places[jobs[turn]]) in found:
+                yield found[place]
+                turn += 1
+
+    def _compare_batches(self, jobs: Sequence[CompareJob]) -> Iterator[Batch]:
+        """Cut the jobs into batches of one rule and database each, in the order in which they begin."""
+        size = max(1, min(MAX_BATCH, len(jobs) // (self._size * BATCHES_PER_WORKER)))
+        batches: list[tuple[CompareJob, dict[int, list[Any]]]] = []
+        growing: dict[tuple[tuple[Path, ...], Rule], dict[int, list[Any]]] = {}
+        for index, job in enumerate(jobs):
+            items = growing.get((job.databases, job.rule))
+            if items is None or len(items) == size:
+                items = growing[job.databases, job.rule] = {}
+                batches.append((job, items))
+            items[index] = [job.gold_sql, job.candidate_sql]
+        for job, items in batches:
+            databases = [[str(path), self._digest(path)] for path in job.databases]
+            yield Batch(items, {"databases": databases, "rule": job.rule})
+
+    def _digest(self, path: Path) -> str | None:
+        """Hash a database for the store; None where results are not kept or the file is not all of it."""
+        if self._gold_store is None or any(path.with_name(path.name + end).exists() for end in UNFINISHED):
+            return None
+        try:
+            return file_digest(path)
+        except OSError:
+            return None  # the worker that opens it will say what is wrong
+
+    def _work(self, batches: Iterator[Batch], *, max_ahead: int) -> Iterator[tuple[int, Any | _Lost]]:
+        """Yield an item's index and reply in the order in which they are done."""
+        desk = _Desk(batches, max_ahead=max_ahead)
+        deaths: Counter[int] = Counter()
+        try:
+            while desk.find(self._crew):
+                self._fill(self._size)
+                for worker in self._crew:
+                    if worker.wants_more() and (batch := desk.take(self._crew)) is not None:
+                        items = [[index, *item] for index, item in batch.items.items()]
+                        worker.give(list(batch.items), {**batch.head, "items": items})
+                        desk.given.setdefault(worker, {}).update(dict.fromkeys(batch.items, batch))
+                event = self._next_event()
+                if event.message is None:
+                    yield from self._bury(event.worker, desk, deaths)
+                elif "ready" in event.message:
+                    event.worker.is_ready = True
+                else:
+                    for index, reply in event.message["answers"]:
+                        event.worker.in_hand.remove(index)
+                        desk.given[event.worker].pop(index)
+                        yield index, reply
+        finally:
+            if any(worker.in_hand for worker in self._crew):
+                self._end()
+
+    def _bury(self, worker: Worker, desk: _Desk, deaths: Counter[int]) -> Iterator[tuple[int, _Lost]]:
+        """Put back what a dead worker had not done, and give up what it had in hand if that is to blame."""
+        self._crew.remove(worker)
+        work, reason = worker.end()
+        unfinished = list(worker.in_hand)
+        stuck = worker.stuck_with == work.item
+        if work.item in worker.in_hand:
+            deaths[work.item] += 1
+            if stuck or deaths[work.item] == MAX_DEATHS:
+                unfinished.remove(work.item)
+                yield work.item, _Lost(work.phase, stuck=stuck, reason=reason)
+        else:
+            deaths[NOTHING] += 1
+            if deaths[NOTHING] == MAX_IDLE_DEATHS:
+                what = "die again and again" if worker.is_ready else "cannot be started"
+                raise ConfigError(f"the processes that run SQL {what}: {reason}")
+        desk.put_back(worker, unfinished)
+
+    def _next_event(self) -> Event:
+        """Wait for what happens next; a worker over its time is killed, which is its last event."""
+        while True:
+            left_s = min(worker.seconds_left() for worker in self._crew)
+            try:
+                return self._events.get(timeout=None if left_s == float("inf") else max(0.0, left_s))
+            except Empty:
+                for worker in self._crew:
+                    if worker.seconds_left() <= 0:
+                        worker.kill_as_stuck()
+
+    def _fill(self, size: int) -> None:
+        while len(self._crew) < size:
+            self._crew.append(Worker(self._limits, self._events, gold_store=self._gold_store))
+
+    def _end(self) -> None:
+        while self._crew:
+            self._crew.pop().end()
+        self._events = SimpleQueue()
+
+
+class _Desk:
+    """The batches that wait, and those that were given out."""
+
+    def __init__(self, batches: Iterator[Batch], *, max_ahead: int) -> None:
+        self._coming = batches
+        self._waiting: deque[Batch] = deque()
+        self._max_ahead = max_ahead
+        self.given: dict[Worker, dict[int, Batch]] = {}  # each item's
+
+    def find(self, crew: Sequence[Worker]) -> bool:
+        """Tell whether anything is left to do."""
+        return any(worker.in_hand for worker in crew) or self._peek() is not None
+
+    def take(self, crew: Sequence[Worker]) -> Batch | None:
+        """Take the next batch; None if there is none, or it is too far ahead of what is in hand."""
+        batch = self._peek()
+        if batch is None:
+            return None
+        first = next(iter(batch.items))
+        in_hand = [worker.in_hand[0] for worker in crew if worker.in_hand]
+        if first - min(in_hand, default=first) >= self._max_ahead:
+            return None
+        return self._waiting.popleft()
+
+    def put_back(self, worker: Worker, unfinished: list[int]) -> None:
+        """Put items of a worker's batch before all others, each on its own: one of them may be a killer."""
+        given = self.given.pop(worker, {})
+        for index in reversed(unfinished):
+            batch = given[index]
+            self._waiting.appendleft(Batch({index: batch.items[index]}, batch.head))
+
+    def _peek(self) -> Batch | None:
+        if not self._waiting and (batch := next(self._coming, None)) is not None:
+            self._waiting.append(batch)
+        return self._waiting[0] if self._waiting else None
+
+
 def run_queries(
     jobs: Sequence[QueryJob],
     *,
@@ -57,29 +270,11 @@ def run_queries(
     workers: int = 0,
     on_done: Callable[[], None] | None = None,
 ) -> Iterator[Ending]:
-    """Run queries and yield how each ended.
-
-    Args:
-        jobs: the queries.
-        limits: what each of them may use.
-        workers: processes; 0 for one on each core that this process may use.
-        on_done: called once for each job when it has ended, which may be before its turn to be yielded.
-
-    Raises:
-        DatabaseError: a database is missing or not an SQLite file.
-        ConfigError: worker processes cannot be started.
-    """
-    requests: list[Message] = [{"database": str(job.database), "sql": job.sql} for job in jobs]
-    chunks = [[index] for index in range(len(requests))]
-    waiting: dict[int, Ending] = {}
-    turn = 0
-    for index, reply in _work(requests, chunks, limits=limits, workers=workers, max_ahead=MAX_AHEAD):
-        waiting[index] = _ending(reply, limits)
-        if on_done is not None:
-            on_done()
-        while turn in waiting:
-            yield waiting.pop(turn)
-            turn += 1
+    """Run queries in a pool of their own, see `Pool.run`."""
+    if not jobs:
+        return
+    with Pool(limits, workers=min(workers or _cores(), len(jobs))) as pool:
+        yield from pool.run(jobs, on_done=on_done)
 
 
 def compare_queries(
@@ -87,121 +282,27 @@ def compare_queries(
     *,
     limits: Limits,
     workers: int = 0,
+    gold_store: Path | None = None,
     on_done: Callable[[], None] | None = None,
 ) -> Iterator[Comparison]:
-    """Compare candidates with gold queries, and yield what came of each. Equal jobs are run once.
-
-    Arguments and errors are those of `run_queries`.
-    """
-    unique = list(dict.fromkeys(jobs))
-    places = {job: place for place, job in enumerate(unique)}
-    copies = [0] * len(unique)
-    for job in jobs:
-        copies[places[job]] += 1
-    found: dict[int, Comparison] = {}
-    turn = 0
-    requests = [_compare_request(job) for job in unique]
-    chunks = _chunks(unique)
-    for index, reply in _work(requests, chunks, limits=limits, workers=workers, max_ahead=len(unique)):
-        found[index] = _comparison(reply, limits)
-        if on_done is not None:
-            for _ in range(copies[index]):
-                on_done()
-        while turn < len(jobs) and places[jobs[turn]] in found:
-            yield found[places[jobs[turn]]]
-            turn += 1
+    """Compare in a pool of their own, see `Pool.compare`."""
+    if not jobs:
+        return
+    with Pool(limits, workers=min(workers or _cores(), len(jobs)), gold_store=gold_store) as pool:
+        yield from pool.compare(jobs, on_done=on_done)
 
 
-def _compare_request(job: CompareJob) -> Message:
-    return {
-        "databases": [str(path) for path in job.databases],
-        "gold_sql": job.gold_sql,
-        "candidate_sql": job.candidate_sql,
-        "rule": job.rule,
-    }
+def default_gold_store() -> Path:
+    """Return the folder in the user's cache where results of gold queries are kept."""
+    return home() / "gold"
 
 
-def _chunks(jobs: Sequence[CompareJob]) -> list[list[int]]:
-    """Cut the jobs into pieces of one database each, in the order in which the pieces begin."""
-    chunks: list[list[int]] = []
-    growing: dict[tuple[Path, ...], list[int]] = {}
+def _query_batches(jobs: Sequence[QueryJob]) -> Iterator[Batch]:
     for index, job in enumerate(jobs):
-        chunk = growing.get(job.databases)
-        if chunk is None or len(chunk) == CHUNK_JOBS:
-            chunk = growing[job.databases] = []
-            chunks.append(chunk)
-        chunk.append(index)
-    return chunks
+        yield Batch({index: [job.sql]}, {"databases": [[str(job.database), None]]})
 
 
-def _work(
-    requests: Sequence[Message], chunks: Sequence[list[int]], *, limits: Limits, workers: int, max_ahead: int
-) -> Iterator[tuple[int, Message | _Lost]]:
-    """Yield a request's index and reply in the order in which they are done."""
-    waiting = deque(chunks)
-    events: SimpleQueue[Event] = SimpleQueue()
-    crew: list[Worker] = []
-    open_count = len(requests)
-    try:
-        crew.extend(Worker(limits, events) for _ in range(min(workers or _cores(), open_count)))
-        while open_count:
-            for worker in crew:
-                if worker.is_free() and _find_work(worker, waiting, crew=crew, max_ahead=max_ahead):
-                    index = worker.queue.popleft()
-                    worker.give(index, requests[index])
-            event = _next_event(events, crew)
-            worker = event.worker
-            if worker not in crew:
-                continue
-            if event.message is not None and "phase" in event.message:
-                worker.note_phase(Phase(event.message["phase"]))
-                continue
-            index_done, reply = worker.in_hand, event.message
-            worker.in_hand = None
-            open_count -= index_done is not None
-            if reply is None:
-                crew.remove(worker)
-                lost = _Lost(worker.phase, stuck=event.stuck, reason=worker.end())
-                if lost.phase is Phase.START:
-                    raise ConfigError(f"the processes that run SQL cannot be started: {lost.reason}")
-                if open_count:
-                    crew.append(Worker(limits, events, queue=worker.queue))
-            if index_done is not None:
-                yield index_done, lost if reply is None else reply
-    finally:
-        for worker in crew:
-            worker.end()
-
-
-def _find_work(worker: Worker, waiting: deque[list[int]], *, crew: list[Worker], max_ahead: int) -> bool:
-    """Fill a free worker's queue: the next chunk, or what another worker would come to last."""
-    if worker.queue:
-        return True
-    if waiting:
-        first = waiting[0][0]
-        in_hand = [other.in_hand for other in crew if other.in_hand is not None]
-        if first - min(in_hand, default=first) >= max_ahead:
-            return False
-        worker.queue.extend(waiting.popleft())
-        return True
-    busiest = max(crew, key=lambda other: len(other.queue))
-    if busiest.queue:
-        worker.queue.append(busiest.queue.pop())
-    return bool(worker.queue)
-
-
-def _next_event(events: SimpleQueue[Event], crew: Sequence[Worker]) -> Event:
-    """Wait for what happens next; a worker over its time counts as dead once all messages are read."""
-    while True:
-        try:
-            return events.get(timeout=max(0.0, min(worker.seconds_left() for worker in crew)))
-        except Empty:
-            for worker in crew:
-                if worker.seconds_left() <= 0:
-                    return Event(worker, None, stuck=True)
-
-
-def _ending(reply: Message | _Lost, limits: Limits) -> Ending:
+def _ending(reply: Any | _Lost, limits: Limits) -> Ending:
     if isinstance(reply, _Lost):
         if not reply.stuck:
             return WorkerDied(reply.reason)
@@ -212,7 +313,7 @@ def _ending(reply: Message | _Lost, limits: Limits) -> Ending:
     return decode_ending(reply["ending"])
 
 
-def _comparison(reply: Message | _Lost, limits: Limits) -> Comparison:
+def _comparison(reply: Any | _Lost, limits: Limits) -> Comparison:
     if isinstance(reply, _Lost):
         stopped = describe(Timeout(limits.timeout_s))
         match reply.phase:
@@ -226,11 +327,11 @@ def _comparison(reply: Message | _Lost, limits: Limits) -> Comparison:
             case _:
                 return Comparison(Match.WORKER_DIED, reply.reason)
     _check(reply)
-    return Comparison(Match(reply["comparison"][0]), reply["comparison"][1])
+    return Comparison(Match(reply[0]), reply[1], reply[2])
 
 
-def _check(reply: Message) -> None:
-    if "database_error" in reply:
+def _check(reply: Any) -> None:
+    if isinstance(reply, dict) and "database_error" in reply:
         raise DatabaseError(reply["database_error"])
 
 

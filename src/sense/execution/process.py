@@ -10,72 +10,91 @@ import threading
 import time
 from collections import deque
 from dataclasses import asdict
+from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, NamedTuple
 
-from sense.execution.protocol import Message, Phase, from_line, to_line
+import sense
+from sense.execution.protocol import Board, Message, Work, from_line, to_line
 from sense.execution.run import Limits
 
 START_TIMEOUT_S = 60.0  # a Python process on a machine that is busy with other things
-# The child imports what the parent imports, however that was started; -P keeps the current folder out of it.
+# The child imports what the parent imports, however that was started; -P keeps the current folder out of it,
+# and -S saves the time of looking for packages that it does not need.
 BOOT = "import sys; sys.path[:] = sys.argv[1:]; from sense.execution.worker import main; main()"
 
 
 class Event(NamedTuple):
-    """A message from a worker; None when it has died, or has to because it is stuck."""
+    """A message from a worker; None when it has died."""
 
     worker: Worker
     message: Message | None
-    stuck: bool = False
 
 
 class Worker:
-    """One worker process and what it is at."""
+    """One worker process and what it is given to do."""
 
-    def __init__(
-        self, limits: Limits, events: SimpleQueue[Event], *, queue: deque[int] | None = None
-    ) -> None:
-        """Start the process; a thread puts what it says into `events`. `queue` is what it is to do."""
-        self.queue: deque[int] = deque(queue or ())
-        self.in_hand: int | None = None
-        self.phase = Phase.START
+    def __init__(self, limits: Limits, events: SimpleQueue[Event], *, gold_store: Path | None) -> None:
+        """Start the process; a thread puts what it says into `events`."""
+        self.in_hand: deque[int] = deque()  # the items given to it and not answered yet, in their order
+        self.is_ready = False
+        self.stuck_with: int | None = None
         self._limits = limits
+        self._last_batch = 0
+        self._board_file = Board.make_file()
+        self._board = Board(self._board_file)
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        source = str(Path(sense.__file__).parents[1])
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-P", "-c", BOOT, *map(str, sys.path)],
+            [sys.executable, "-P", "-S", "-c", BOOT, source, *map(str, sys.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            pass_fds=(self._board_file.fileno(),),
         )
-        self._deadline = time.monotonic() + START_TIMEOUT_S
+        self._given_at = time.monotonic()
         self._listener = threading.Thread(target=self._listen, args=(events,), daemon=True)
         self._listener.start()
-        self._send({"limits": asdict(limits)})
+        self._send(
+            {
+                "limits": asdict(limits),
+                "board": self._board_file.fileno(),
+                "gold_store": None if gold_store is None else str(gold_store),
+            }
+        )
 
-    def give(self, index: int, request: Message) -> None:
-        """Hand over a request. If the process is dead already, its last event will say so."""
-        self.in_hand = index
-        self.phase = Phase.READY
-        self._send(request)
-        self._restart_clock()
+    def give(self, indices: list[int], batch: Message) -> None:
+        """Hand over a batch. If the process is dead already, its last event will say so."""
+        if self.is_free():
+            self._given_at = time.monotonic()
+        self.in_hand.extend(indices)
+        self._last_batch = len(indices)
+        self._send({"batch": batch})
 
-    def note_phase(self, phase: Phase) -> None:
-        """Note a sign of life: what the process has turned to."""
-        self.phase = phase
-        self._restart_clock()
+    def wants_more(self) -> bool:
+        """Tell whether to give it a batch: it should have the next one before it is done with this one."""
+        return len(self.in_hand) <= self._last_batch // 2
 
     def is_free(self) -> bool:
-        """Tell whether it waits for a request."""
-        return self.in_hand is None and self.phase is not Phase.START
+        """Tell whether it has nothing to do."""
+        return self.is_ready and not self.in_hand
 
     def seconds_left(self) -> float:
-        """Return the time until the process counts as stuck."""
-        if self.is_free():
+        """Return the time until the process counts as stuck with what it is at."""
+        if self.is_free() or self.stuck_with is not None:
             return float("inf")
-        return self._deadline - time.monotonic()
+        if not self.is_ready:
+            return self._given_at + START_TIMEOUT_S - time.monotonic()
+        since = max(self._given_at, self._board.read().since)
+        return since + self._limits.timeout_s + self._limits.grace_s - time.monotonic()
 
-    def end(self) -> str:
-        """Kill the process if it lives, clear up, and say how it died."""
+    def kill_as_stuck(self) -> None:
+        """Kill it; its last event will follow."""
+        self.stuck_with = self._board.read().item
+        self._process.kill()
+
+    def end(self) -> tuple[Work, str]:
+        """Kill the process if it lives, clear up, and say what it was at and how it died."""
         self._process.kill()
         code = self._process.wait()
         self._listener.join()
@@ -86,17 +105,17 @@ class Worker:
         self._errors.seek(0)
         last_words = self._errors.read().decode(errors="replace").strip().splitlines()[-1:]
         self._errors.close()
+        work = self._board.read()
+        self._board.close()
+        self._board_file.close()
         cause = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-        return ": ".join(["the worker process died", cause, *last_words])
+        return work, ": ".join(["the worker process died", cause, *last_words])
 
     def _send(self, message: Message) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # it is dead; the listener tells
             self._process.stdin.write(to_line(message))
             self._process.stdin.flush()
-
-    def _restart_clock(self) -> None:
-        self._deadline = time.monotonic() + self._limits.timeout_s + self._limits.grace_s
 
     def _listen(self, events: SimpleQueue[Event]) -> None:
         assert self._process.stdout is not None

@@ -1,38 +1,58 @@
-"""The rules by which a candidate is judged, one a benchmark: which SQL is run, how results are compared.
+"""The rules by which a candidate is judged: which SQL is run, and how results are compared.
 
-Each rule gives the verdict of its official script, odd habits included; a new rule is one line in `RULES`.
+Each rule of a benchmark gives the verdict of its official script, odd habits included; a new rule is one line
+in `RULES`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
+from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
+from sense.databases.sql_tokens import tokens
 from sense.execution.compare import same_as_set, same_up_to_columns
 from sense.execution.outcome import Rows
-from sense.execution.tokens import tokens
+from sense.execution.plug_value import plugged
+from sense.execution.soft_f1 import soft_f1
 
 
 class Rule(StrEnum):
     """Whose rule it is."""
 
     SPIDER = "spider"
+    SPIDER_KEEP_DISTINCT = "spider_keep_distinct"  # the official script's --keep_distinct
+    SPIDER_PLUG_VALUE = "spider_plug_value"  # its --plug_value: gold values put into the candidate
     BIRD = "bird"
-    OWN = (
-        "own"  # Spider's, without its habit of rewriting `value` in candidates: for labels and own databases
-    )
+    BIRD_SOFT_F1 = "bird_soft_f1"
+    OWN = "own"  # Spider's without its rewriting of `value` in candidates: for labels and own databases
+    ROBUST = "robust"  # stricter and fairer than the official ones, see `execution.robust`
+    # Not verdicts: the reason says which difference of the rules makes the robust verdict another.
+    SPIDER_CAUSE = "spider_cause"
+    BIRD_CAUSE = "bird_cause"
+    OWN_CAUSE = "own_cause"
 
 
 class Steps(NamedTuple):
-    """A rule: the SQL that is run for gold and candidate, and `is_same(gold, candidate, prepared_gold)`."""
+    """A rule.
+
+    `prepare_gold` and `prepare_candidates` make the SQL that is run; of several candidates the best counts.
+    `value(gold, candidate, prepared_gold)` is 1 where the results are the same, and less where they are not.
+    """
 
     prepare_gold: Callable[[str], str]
-    prepare_candidate: Callable[[str], str]
-    is_same: Callable[[Rows, Rows, str], bool]
+    prepare_candidates: Callable[[str, str], Iterator[str]]
+    value: Callable[[Rows, Rows, str], float]
 
 
+CAUSE_OF = {Rule.SPIDER_CAUSE: Rule.SPIDER, Rule.BIRD_CAUSE: Rule.BIRD, Rule.OWN_CAUSE: Rule.OWN}
+PREPARED_QUERIES = 4_096  # a gold query comes back with each of its candidates
+
+
+@lru_cache(maxsize=PREPARED_QUERIES)
 def prepare_spider_gold(sql: str) -> str:
     """Close up operators, drop every DISTINCT and all but the first statement, put 2020 for the current year.
 
@@ -42,8 +62,19 @@ def prepare_spider_gold(sql: str) -> str:
     Source: taoyds/test-suite-sql-eval, exec_eval.py, postprocess and replace_cur_year;
         parse.py, remove_distinct.
     """
+    closed = prepare_keeping_distinct(sql)
+    if ";" not in closed.rstrip("; \n") and "distinct" not in closed.lower():
+        return closed
+    return _first_without_distinct(closed)
+
+
+def prepare_keeping_distinct(sql: str) -> str:
+    """Close up operators and put 2020 for the current year.
+
+    Source: taoyds/test-suite-sql-eval, exec_eval.py, postprocess and replace_cur_year.
+    """
     closed = sql.replace("> =", ">=").replace("< =", "<=").replace("! =", "!=")
-    return _CURRENT_YEAR.sub("2020", _first_without_distinct(closed))
+    return _CURRENT_YEAR.sub("2020", closed) if "curdate" in closed.lower() else closed
 
 
 def prepare_spider_candidate(sql: str) -> str:
@@ -67,14 +98,34 @@ def is_same_for_bird(gold: Rows, candidate: Rows, gold_sql: str) -> bool:  # noq
     return same_as_set(gold, candidate)
 
 
+def soft_f1_for_bird(gold: Rows, candidate: Rows, gold_sql: str) -> float:  # noqa: ARG001
+    """Give credit for the cells that agree."""
+    return soft_f1(gold, candidate)
+
+
+def _one(prepare: Callable[[str], str]) -> Callable[[str, str], Iterator[str]]:
+    return lambda gold_sql, candidate_sql: iter((prepare(candidate_sql),))  # noqa: ARG005
+
+
+def _plugged(gold_sql: str, candidate_sql: str) -> Iterator[str]:
+    gold, candidate = prepare_spider_gold(gold_sql), prepare_spider_candidate(candidate_sql)
+    return map(prepare_keeping_distinct, chain((candidate,), plugged(gold, candidate)))
+
+
 def _as_it_is(sql: str) -> str:
     return sql
 
 
+_keep_distinct_candidate = _one(lambda sql: prepare_keeping_distinct(sql.replace("value", "1")))
+
+# The robust rule runs more than two queries and is no line here: see `execution.judge`.
 RULES: dict[Rule, Steps] = {
-    Rule.SPIDER: Steps(prepare_spider_gold, prepare_spider_candidate, is_same_for_spider),
-    Rule.BIRD: Steps(_as_it_is, _as_it_is, is_same_for_bird),
-    Rule.OWN: Steps(prepare_spider_gold, prepare_spider_gold, is_same_for_spider),
+    Rule.SPIDER: Steps(prepare_spider_gold, _one(prepare_spider_candidate), is_same_for_spider),
+    Rule.SPIDER_KEEP_DISTINCT: Steps(prepare_keeping_distinct, _keep_distinct_candidate, is_same_for_spider),
+    Rule.SPIDER_PLUG_VALUE: Steps(prepare_spider_gold, _plugged, is_same_for_spider),
+    Rule.BIRD: Steps(_as_it_is, _one(_as_it_is), is_same_for_bird),
+    Rule.BIRD_SOFT_F1: Steps(_as_it_is, _one(_as_it_is), soft_f1_for_bird),
+    Rule.OWN: Steps(prepare_spider_gold, _one(prepare_spider_gold), is_same_for_spider),
 }
 
 _CURRENT_YEAR = re.compile(r"YEAR\s*\(\s*CURDATE\s*\(\s*\)\s*\)\s*", re.IGNORECASE)

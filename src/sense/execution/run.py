@@ -7,13 +7,15 @@ say). `execution.pool` runs queries in processes that can be killed.
 from __future__ import annotations
 
 import contextlib
+import marshal
 import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sense.databases.sqlite import open_read_only, quote
-from sense.execution.outcome import Ending, Refused, Row, Rows, SqlError, Timeout, TooMuch, Value
+from sense.databases.sqlite import decode_leniently, open_read_only, quote
+from sense.errors import DatabaseError
+from sense.execution.outcome import Ending, Refused, Row, Rows, SqlError, Timeout, TooMuch
 
 ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 FORBIDDEN_FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
@@ -28,6 +30,8 @@ ACTION_NAMES = {
 
 CHECK_EVERY = 10_000  # SQLite instructions between two looks at the clock: well under a millisecond
 CHUNK_ROWS = 1_000  # rows between two looks at the clock and the caps; a chunk is all that can be over them
+SMALL_ROW_BYTES = 10_000
+NOT_UTF8 = "Could not decode to UTF-8"  # how Python's sqlite3 begins to say it
 MAX_SQL_BYTES = 1_000_000  # far above any query that a model writes
 # What CPython takes beside the text: it keeps a cap on bytes honest for a million small numbers.
 ROW_OVERHEAD_BYTES, VALUE_OVERHEAD_BYTES = 56, 40
@@ -46,23 +50,30 @@ class Limits:
     max_bytes: int = 256 * 2**20
     max_value_bytes: int = 16 * 2**20
     memory_bytes: int = 2 * 2**30
-    grace_s: float = 5.0
+    grace_s: float = 0.75
 
 
 class _Guard:
     """Decides while a statement is compiled, and watches the clock while it runs."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self) -> None:
         self.refusal: str | None = None
+        self._is_select = False
+        self._deadline = float("inf")
+
+    def begin(self, timeout_s: float) -> None:
+        self.refusal = None
         self._is_select = False
         self._deadline = time.monotonic() + timeout_s
 
     def authorize(self, action: int, *details: str | None) -> int:
-        name = details[1]  # of the function; a table, file or setting comes first
+        if action == sqlite3.SQLITE_READ:  # far the most frequent
+            return sqlite3.SQLITE_OK
         self._is_select |= action == sqlite3.SQLITE_SELECT
         # The full-text module asks for this by itself while it answers a SELECT.
         if action == sqlite3.SQLITE_PRAGMA and details[0] == "data_version" and self._is_select:
             return sqlite3.SQLITE_OK
+        name = details[1]  # of the function; a table, file or setting comes first
         if action == sqlite3.SQLITE_FUNCTION and str(name).lower() in FORBIDDEN_FUNCTIONS:
             self.refusal = f"function {name} is not allowed"
         elif action not in ALLOWED:
@@ -75,30 +86,88 @@ class _Guard:
         return time.monotonic() >= self._deadline
 
 
+class Reader:
+    """One database, opened to run statement after statement.
+
+    A statement that may only read leaves nothing behind for the next one; after one that had to be stopped
+    the connection is a new one all the same. The file must not change while it is open.
+    """
+
+    def __init__(self, database: Path, limits: Limits) -> None:
+        """Open the file.
+
+        Raises:
+            DatabaseError: it is missing or not an SQLite file.
+        """
+        self._database, self._limits = database, limits
+        self._guard = _Guard()
+        self._connection: sqlite3.Connection | None = self._connect()
+
+    def run(self, sql: str) -> Ending:
+        """Run one statement.
+
+        Raises:
+            DatabaseError: the file is no longer there.
+        """
+        if "\0" in sql:
+            return SqlError("the query holds a NUL character")
+        if self._connection is None:
+            self._connection = self._connect()
+        ending = self._run(self._connection, sql)
+        if isinstance(ending, SqlError) and ending.message.startswith(NOT_UTF8):
+            self._connection.text_factory = decode_leniently
+            ending = self._run(self._connection, sql)
+        if not isinstance(ending, Rows | SqlError):
+            self.close()
+        return ending
+
+    def _run(self, connection: sqlite3.Connection, sql: str) -> Ending:
+        self._guard.begin(self._limits.timeout_s)
+        try:
+            return _fetch(connection.execute(sql), self._guard, self._limits)
+        except MemoryError:
+            return TooMuch("out of memory")
+        except (sqlite3.Error, sqlite3.Warning, UnicodeError) as error:
+            return _ending_of(error, self._guard, self._limits)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = open_read_only(self._database)
+        connection.text_factory = str  # far faster; where a text is not UTF-8 its query is run again
+        try:
+            _fence(connection, self._guard, self._limits)
+        except (sqlite3.Error, MemoryError) as error:
+            connection.close()
+            raise DatabaseError(f"{self._database}: cannot be read: {error}") from None
+        return connection
+
+
 def run_query(database: Path, sql: str, *, limits: Limits) -> Ending:
-    """Run one statement on a fresh, read-only connection.
+    """Run one statement on a connection of its own.
 
     Raises:
         DatabaseError: the database is missing or not an SQLite file.
     """
-    if "\0" in sql:
-        return SqlError("the query holds a NUL character")
-    connection = open_read_only(database)
-    guard = _Guard(limits.timeout_s)
+    reader = Reader(database, limits)
     try:
-        _fence(connection, guard, limits)
-        return _fetch(connection.execute(sql), guard, limits)
-    except MemoryError:
-        return TooMuch("out of memory")
-    except (sqlite3.Error, sqlite3.Warning, UnicodeError) as error:
-        return _ending_of(error, guard, limits)
+        return reader.run(sql)
     finally:
-        connection.close()
+        reader.close()
 
 
 def size_bytes(rows: tuple[Row, ...] | list[Row]) -> int:
-    """Estimate what rows take in memory."""
-    return sum(ROW_OVERHEAD_BYTES + sum(map(_value_bytes, row)) for row in rows)
+    """Estimate what rows take in memory: their values, and what Python adds to each."""
+    # marshal walks the values in C, and takes 5 to 9 bytes for a number or a short text
+    return (
+        len(marshal.dumps(rows, 2))
+        + sum(map(len, rows)) * VALUE_OVERHEAD_BYTES
+        + len(rows) * ROW_OVERHEAD_BYTES
+    )
 
 
 def _fence(connection: sqlite3.Connection, guard: _Guard, limits: Limits) -> None:
@@ -126,11 +195,15 @@ def _fetch(cursor: sqlite3.Cursor, guard: _Guard, limits: Limits) -> Ending:
         return SqlError("there is no statement")
     rows: list[Row] = []
     used_bytes = 0
-    # So many rows of the largest values allowed are all that can be over the cap.
-    at_once = max(1, min(CHUNK_ROWS, limits.max_bytes // limits.max_value_bytes))
+    # So many rows of the largest values allowed are all that can be over the cap; more where rows are small.
+    fewest = at_once = max(1, min(CHUNK_ROWS, limits.max_bytes // limits.max_value_bytes))
     while chunk := cursor.fetchmany(at_once):
         rows += chunk
-        used_bytes += size_bytes(chunk)
+        if len(rows) < fewest:
+            break
+        chunk_bytes = size_bytes(chunk)
+        used_bytes += chunk_bytes
+        at_once = min(CHUNK_ROWS, 4 * at_once) if chunk_bytes < SMALL_ROW_BYTES * at_once else fewest
         if len(rows) > limits.max_rows:
             return TooMuch(f"more than {limits.max_rows} rows")
         if used_bytes > limits.max_bytes:
@@ -155,7 +228,3 @@ def _ending_of(error: Exception, guard: _Guard, limits: Limits) -> Ending:
             return Refused(str(error))
         case _:
             return SqlError(str(error))
-
-
-def _value_bytes(value: Value) -> int:
-    return VALUE_OVERHEAD_BYTES + len(value) if isinstance(value, str | bytes) else VALUE_OVERHEAD_BYTES

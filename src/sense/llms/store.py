@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sense.caches import home
 from sense.errors import ModelError, nearest
 from sense.progress import say
 from sense.stage import is_made
@@ -46,15 +46,6 @@ KNOWN: dict[str, KnownModel] = {
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     )
 }
-
-
-def home() -> Path:
-    """Where models are kept: $SENSE_HOME, else $XDG_CACHE_HOME/sense, else ~/.cache/sense."""
-    chosen = os.environ.get("SENSE_HOME")
-    if chosen:
-        return Path(chosen)
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "sense"
 
 
 def get(name: str) -> Path:

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from sense.execution.run import Limits
 from sense.report.comparison import compare, pairs_of, read_scored
+from sense.report.errors import ErrorsByKind, errors_by_kind, label_of
 from sense.report.plots import check_matplotlib, interval_chart, line_plot
 from sense.report.runs import Run, pipeline, pretty, read_run, training_plots, versions
 from sense.report.side_by_side import WrongAnswer, check_databases, draw_wrong, run_both
@@ -71,11 +72,13 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
             limits=Limits(timeout_s=config.timeout_s, max_bytes=MAX_RESULT_BYTES),
             workers=config.workers,
         )
-    summary = compare(models, seed=config.seed) | {"page": str(run_dir / PAGE_FILE)}
-    last = list(models)[-1]
-    n_wrong = sum(score.ex == 0 for score in models[last].scores.values())
+    errors = errors_by_kind(models)
+    summary = compare(models, seed=config.seed) | {
+        "errors": errors.summary,
+        "page": str(run_dir / PAGE_FILE),
+    }
     html = render(
-        title=config.title, summary=summary, runs=runs, answers=answers, n_wrong=n_wrong, nonce=run_dir.key
+        title=config.title, summary=summary, runs=runs, errors=errors, answers=answers, nonce=run_dir.key
     )  # fmt: skip
     # A lone surrogate, which JSON can hold and UTF-8 cannot, becomes a question mark.
     (run_dir / PAGE_FILE).write_text(html, encoding="utf-8", errors="replace")
@@ -88,8 +91,8 @@ def render(
     title: str,
     summary: Mapping[str, Any],
     runs: Sequence[Run],
+    errors: ErrorsByKind,
     answers: Sequence[WrongAnswer],
-    n_wrong: int,
     nonce: str,
 ) -> str:
     """Fill the template.
@@ -98,8 +101,8 @@ def render(
         title: headline of the page.
         summary: as `comparison.compare` makes it.
         runs: the stages, in the order of the pipeline table.
+        errors: why answers are wrong.
         answers: the wrong answers to show.
-        n_wrong: how many there are in all.
         nonce: lets the page's own script run and no other; must not be known to who wrote the data.
     """
     models = list(summary["ex"])
@@ -125,8 +128,11 @@ def render(
             for at, one in enumerate(runs)
             for number, plot in enumerate(training_plots(one))
         ],
+        errors=errors,
+        label_of=label_of,
         answers=answers,
-        n_wrong=n_wrong,
+        n_wrong=errors.wrong[models[-1]],
+        kinds=list(dict.fromkeys(label_of(errors.diagnoses[answer.score.id].kind) for answer in answers)),
         hardnesses=list(dict.fromkeys(answer.score.hardness for answer in answers)),
         databases=sorted({answer.score.db_id for answer in answers}),
         runs=runs,

@@ -14,7 +14,7 @@ from sense import jsonl
 from sense.databases.spider import check_databases, check_split, database_files, load_questions
 from sense.errors import DataError
 from sense.execution.outcome import Comparison, Match
-from sense.execution.pool import CompareJob, compare_queries
+from sense.execution.pool import CompareJob, Pool, default_gold_store
 from sense.execution.rules import Rule
 from sense.execution.run import Limits
 from sense.progress import meter, say
@@ -37,6 +37,8 @@ LABELS: dict[Match, Label] = {
 class Config(StageConfig):
     """Settings of `label`."""
 
+    SPEED_ONLY = StageConfig.SPEED_ONLY | {"gold_cache"}
+
     data: InputPath = Field(
         description="folder with the questions and databases, laid out as Spider's or BIRD's"
     )
@@ -49,6 +51,9 @@ class Config(StageConfig):
     )
     timeout_s: float = Field(10, gt=0, le=86_400, description="how long one query may run, in seconds")
     workers: int = Field(0, ge=0, description="how many queries run at a time; 0: one for each processor")
+    gold_cache: bool = Field(
+        True, description="keep the results of gold queries in the user's cache folder, for later runs"
+    )
 
     def check(self, made: Sequence[Path] = ()) -> None:
         """Look at the questions and their databases."""
@@ -131,21 +136,21 @@ def _outcome(summary: dict[str, Any]) -> Outcome:
 def _label(
     config: Config, candidates: Sequence[Candidate], questions: dict[str, Question]
 ) -> Iterator[Verdict]:
-    jobs = [_job(config, candidate, questions[str(candidate.question_id)]) for candidate in candidates]
-    limits = Limits(timeout_s=config.timeout_s)
-    with meter("label", total=len(jobs)) as shown:
-        comparisons = compare_queries(jobs, limits=limits, workers=config.workers, on_done=shown.advance)
+    files: dict[str, tuple[Path, ...]] = {}
+    jobs: list[CompareJob] = []
+    for candidate in candidates:
+        question = questions[str(candidate.question_id)]
+        if question.db_id not in files:
+            files[question.db_id] = database_files(config.data, question.db_id)
+        jobs.append(CompareJob(files[question.db_id], question.gold_sql, candidate.sql, Rule(config.rule)))
+    store = default_gold_store() if config.gold_cache else None
+    with (
+        meter("label", total=len(jobs)) as shown,
+        Pool(Limits(timeout_s=config.timeout_s), workers=config.workers, gold_store=store) as pool,
+    ):
+        comparisons = pool.compare(jobs, on_done=shown.advance)
         for candidate, comparison in zip(candidates, comparisons, strict=True):
             yield _verdict(candidate, comparison)
-
-
-def _job(config: Config, candidate: Candidate, question: Question) -> CompareJob:
-    return CompareJob(
-        databases=database_files(config.data, question.db_id),
-        gold_sql=question.gold_sql,
-        candidate_sql=candidate.sql,
-        rule=Rule(config.rule),
-    )
 
 
 def _verdict(candidate: Candidate, comparison: Comparison) -> Verdict:

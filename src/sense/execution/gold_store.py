@@ -1,0 +1,126 @@
+"""Results of gold queries on disk, so that a gold query is run once for each state of a database.
+
+A result is found by the database's content, the SQL as it was run and the version of SQLite: one file for
+each content and version. Where it cannot be read or written the query is run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sense.execution.outcome import Rows
+from sense.execution.protocol import hex_of_bytes, value_of_json
+from sense.execution.run import size_bytes
+
+MAX_RESULT_BYTES = 32 * 2**20  # a larger result costs more to keep than to make again
+FORMAT = 1  # of the files; another number makes new ones
+BUSY_TIMEOUT_S = 1.0
+
+# What makes a query give another result at another time or place.
+_VOLATILE = re.compile(
+    r"random|current_|now|localtime|utc|\b(?:date|time|datetime|julianday|unixepoch)\s*\(\s*\)"
+    r"|\bstrftime\s*\(\s*(?:'[^']*'|\"[^\"]*\")\s*\)",
+    re.IGNORECASE,
+)
+
+
+def is_repeatable(sql: str) -> bool:
+    """Tell whether a query gives the same result whenever it is run; in doubt it does not.
+
+    >>> is_repeatable("SELECT name FROM singer"), is_repeatable("SELECT date('now')")
+    (True, False)
+    """
+    return _VOLATILE.search(sql) is None
+
+
+class GoldStore:
+    """The folder of results; a file in it is opened when its database is first asked about."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name the folder; it is made when something is kept."""
+        self._folder = folder
+        self._open: dict[str, sqlite3.Connection | None] = {}
+
+    def close(self) -> None:
+        """Close the files."""
+        for connection in self._open.values():
+            if connection is not None:
+                connection.close()
+        self._open.clear()
+
+    def get(self, digest: str, sql: str) -> Rows | None:
+        """Return the result of a query on the database with this content, None if it is not kept."""
+        connection = self._connect(digest)
+        if connection is None:
+            return None
+        with contextlib.suppress(sqlite3.Error, ValueError):
+            found = connection.execute(
+                "SELECT columns, has_bytes, rows FROM result WHERE sql = ?", (sql,)
+            ).fetchone()
+            if found is not None:
+                return _rows(*found)
+        return None
+
+    def has(self, digest: str, sql: str) -> bool:
+        """Tell whether a result is kept."""
+        connection = self._connect(digest)
+        if connection is None:
+            return False
+        with contextlib.suppress(sqlite3.Error):
+            return connection.execute("SELECT 1 FROM result WHERE sql = ?", (sql,)).fetchone() is not None
+        return False
+
+    def put(self, digest: str, sql: str, rows: Rows) -> None:
+        """Keep a result, unless it is very large or another time's would differ."""
+        connection = self._connect(digest)
+        if connection is None or not is_repeatable(sql) or size_bytes(rows.rows) > MAX_RESULT_BYTES:
+            return
+        text = json.dumps(rows.rows, default=hex_of_bytes, separators=(",", ":"))
+        has_bytes = '{"hex":' in text
+        with contextlib.suppress(sqlite3.Error):
+            if not connection.in_transaction:
+                connection.execute("BEGIN IMMEDIATE")
+            connection.execute(
+                "INSERT OR IGNORE INTO result VALUES (?, ?, ?, ?)", (sql, rows.columns, has_bytes, text)
+            )
+
+    def save(self) -> None:
+        """Make what was put since the last time lasting, and visible to other processes."""
+        for connection in self._open.values():
+            if connection is not None and connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("COMMIT")
+
+    def _connect(self, digest: str) -> sqlite3.Connection | None:
+        if digest not in self._open:
+            try:
+                self._open[digest] = _open_file(
+                    self._folder / f"{digest}-{sqlite3.sqlite_version}-{FORMAT}.sqlite"
+                )
+            except (sqlite3.Error, OSError):
+                self._open[digest] = None
+        return self._open[digest]
+
+
+def _open_file(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = OFF")  # what is lost with the power is made again
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS result"
+        " (sql TEXT PRIMARY KEY, columns INTEGER, has_bytes INTEGER, rows TEXT)"
+    )
+    return connection
+
+
+def _rows(columns: int, has_bytes: int, text: str) -> Rows:
+    rows: list[list[Any]] = json.loads(text)
+    if has_bytes:
+        return Rows(columns, tuple(tuple(map(value_of_json, row)) for row in rows))
+    return Rows(columns, tuple(map(tuple, rows)))
