@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A lock file with hashes would name package hosts; versions alone are pinned.
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-SOURCES := src tests
+SOURCES := src tests benchmarks
 
 .PHONY: demo test install model lint types contracts pytest clean
 
@@ -42,5 +42,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --constraint constraints.txt $(TORCH_ARGS) torch
-	$(PIP) install --constraint constraints.txt --editable ".[train,report,dev]"
+	$(PIP) install --constraint constraints.txt --editable ".[train,report,benchmark,dev]"
 	@touch $@

@@ -37,9 +37,11 @@ STAGE_LINES = {
     "pairs": "pair a right query with a wrong one",
     "dpo": "train the model to prefer the right one of each pair",
     "predict": "answer a data set's questions with a model",
-    "score": "official execution accuracy of the answers",
+    "suite": "suite build: variants of databases that tell right SQL from lucky SQL",
+    "score": "how good the answers are, by the official rules and more",
     "report": "one page with results, curves and errors",
 }
+SPELLED = {"suite": "suite build"}
 OTHER_LINES = {
     "ask": "ask a model about a database of yours",
     "run": "run a recipe: a chain of stages; what is up to date is not done again",
@@ -104,6 +106,10 @@ def _dispatch(argv: list[str]) -> int:
         return _model(rest)
     if command == "ask":
         return _ask(rest)
+    if command == "suite":
+        if rest[:1] != ["build"] and not {"-h", "--help"} & set(rest):
+            raise ConfigError("sense suite: 'build' is expected: sense suite build --data DIR --out DIR")
+        rest = rest[1:] if rest[:1] == ["build"] else rest
     if command in recipe.STAGES:
         return _run_stage(command, rest)
     commands = [*recipe.STAGES, *OTHER_LINES]
@@ -157,7 +163,8 @@ def _parser(prog: str, about: str) -> _Parser:
 def _run_stage(name: str, argv: Sequence[str]) -> int:
     stage = recipe.load_stage(name)
     config_type = stage.Config
-    parser = _parser(f"sense {name}", f"sense {name}: {STAGE_LINES[name]}.")
+    words = f"sense {SPELLED.get(name, name)}"
+    parser = _parser(words, f"{words}: {STAGE_LINES[name].removeprefix('suite build: ')}.")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder to fill (needed)")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
     parser.add_argument(

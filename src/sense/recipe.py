@@ -39,6 +39,7 @@ STAGES: dict[str, str] = {
     "pairs": "sense.weak.pairs",
     "dpo": "sense.training.dpo",
     "predict": "sense.inference.predict",
+    "suite": "sense.evaluation.build_suite",
     "score": "sense.evaluation.score",
     "report": "sense.report.page",
 }

@@ -27,7 +27,7 @@ def folder(tmp_path: Path, name: str, *items: object) -> Path:
 
 def make_database(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    path.write_bytes(b"SQLite format 3\0")
     return path
 
 

@@ -50,8 +50,9 @@ def test_a_missing_file_is_not_made(tmp_path: Path) -> None:
     [
         pytest.param(b"", "the file is empty", id="empty"),
         pytest.param(
-            b"version https://git-lfs.github.com/spec/v1\n" * 40, "not a readable SQLite", id="text"
+            b"version https://git-lfs.github.com/spec/v1\n" * 40, "it begins with b'version http'", id="text"
         ),
+        pytest.param(b"SQLite format 3\0" + b"x" * 5000, "not a readable SQLite", id="only-the-beginning"),
     ],
 )
 def test_what_is_no_database_is_named(tmp_path: Path, content: bytes, complaint: str) -> None:

@@ -291,6 +291,12 @@ def test_a_wrong_number_of_columns_goes_before_other_differences() -> None:
     assert (diagnosis.kind, diagnosis.detail) == ("column_count", "2 columns instead of 1; extra column b")
 
 
+# Written out, it reads t as often as 2 to the power of 40.
+EXPLODING = "WITH x0 AS (SELECT a FROM t)" + "".join(
+    f", x{n} AS (SELECT a FROM x{n - 1} UNION SELECT a FROM x{n - 1})" for n in range(1, 41)
+) + " SELECT a FROM x40"  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("predicted", "match", "kind"),
     [
@@ -300,6 +306,8 @@ def test_a_wrong_number_of_columns_goes_before_other_differences() -> None:
         pytest.param("SELECT " + "(" * 3_000 + "1" + ")" * 3_000, "different", "other", id="deep brackets"),
         pytest.param("SELECT a IN (" * 1_000, "different", "other", id="deep and open"),
         pytest.param("SELECT 1" + " UNION SELECT 1" * 1_300, "different", "other", id="many unions"),
+        pytest.param("SELECT 1" + " UNION SELECT 1" * 700, "different", "set_operation", id="fewer unions"),
+        pytest.param(EXPLODING, "different", "nesting", id="with that doubles and doubles"),
         pytest.param("SELECT '" + "x" * 1_000_000 + "'", "different", "other", id="a megabyte"),
         pytest.param(
             "SELECT a FROM t WHERE a" + " AND 1" * 3_000, "different", "wrong_condition", id="terms"

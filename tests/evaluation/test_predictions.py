@@ -59,6 +59,26 @@ def test_lines_stand_in_the_order_of_the_questions(tmp_path: Path, suffix: str) 
     assert read_predictions(path, QUESTIONS) == ["A", None, "C x"]
 
 
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        pytest.param(
+            "SELECT a,\tb FROM t", r":1: after a tab the db_id 'pets' is expected, got 'b FROM t'", id="tab"
+        ),
+        pytest.param("SELECT a\tcars", "the db_id 'pets' is expected, got 'cars'", id="another-split"),
+        pytest.param("SELECT\ta\tpets", "the db_id 'pets' is expected", id="tab-and-db_id"),
+    ],
+)
+def test_sql_with_a_tab_is_no_line(tmp_path: Path, line: str, complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        read_predictions(write(tmp_path, "p.sql", line + "\n"), QUESTIONS)
+
+
+def test_birds_lines_are_read_as_well(tmp_path: Path) -> None:
+    path = write(tmp_path, "p.sql", "A\t----- bird -----\tpets\n")
+    assert read_predictions(path, QUESTIONS) == ["A", None, None]
+
+
 def test_more_lines_than_questions_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "p.sql", "A\nB\nC\nD\n")
     with pytest.raises(DataError, match=r"p\.sql:4: 4 lines for 3 questions"):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sense import jsonl
+from sense.databases.sqlite import check_file
 from sense.errors import DatabaseError, DataError
 from sense.records import Question, QuestionId
 
@@ -127,10 +128,11 @@ def check_databases(data: Path, questions: Iterable[Question]) -> None:
     """Check before any work that every question has its database.
 
     Raises:
-        DatabaseError: names the first database that has no file.
+        DatabaseError: names the first database that has no file, or one that is no SQLite database.
     """
     for db_id in dict.fromkeys(question.db_id for question in questions):
-        database_file(data, db_id)
+        for path in database_files(data, db_id):
+            check_file(path)
 
 
 def _databases_of(data: Path) -> str:

@@ -7,7 +7,23 @@ from pathlib import Path
 
 from sense.errors import DatabaseError
 
+MAGIC = b"SQLite format 3\0"
 UNFINISHED = ("-wal", "-journal")  # beside a database: changes that are not in the file itself yet
+
+
+def check_file(path: Path) -> None:
+    """Look at the first bytes of a database.
+
+    Raises:
+        DatabaseError: there is no such file, or it is not an SQLite database.
+    """
+    if not path.is_file():
+        raise DatabaseError(f"{path}: no such SQLite file")
+    with path.open("rb") as file:
+        begin = file.read(len(MAGIC))
+    if begin != MAGIC:
+        found = "the file is empty" if not begin else f"it begins with {begin[:12]!r}"
+        raise DatabaseError(f"{path}: an SQLite database is expected, {found}")
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
@@ -20,10 +36,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
 
     Source: taoyds/test-suite-sql-eval, exec_eval.py, get_cursor_from_path (the decoding).
     """
-    if not path.is_file():
-        raise DatabaseError(f"{path}: no such SQLite file")
-    if path.stat().st_size == 0:
-        raise DatabaseError(f"{path}: an SQLite database is expected, the file is empty")
+    check_file(path)
     # An immutable file is read without locks and without the -shm file that SQLite would put beside it.
     untouched = not any(path.with_name(path.name + suffix).exists() for suffix in UNFINISHED)
     address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if untouched else ''}"

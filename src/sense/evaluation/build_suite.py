@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,7 +105,7 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
                 continue
             mine = [question for question in questions if question.db_id == db_id]
             golds = [question.gold_sql for question in mine if question.gold_sql]
-            file.add(_build(run_dir, db_id, database, golds=golds, effort=effort))
+            file.add(asdict(_build(run_dir, db_id, database, golds=golds, effort=effort)))
             shown.advance(note=db_id)
     shutil.rmtree(run_dir / BUILDING, ignore_errors=True)
     suites = jsonl.read(run_dir / SUITES_FILE, SuiteCounts)

@@ -79,11 +79,12 @@ def error_kind(gold_sql: str, predicted_sql: str, *, match: str = "", reason: st
     found: list[Difference] = [] if ending is None else [Difference(ending, reason, is_certain=True)]
     try:
         found += _differences(gold_sql, predicted_sql, reason=reason)
-    except Unreadable as unreadable:
+    except (Unreadable, RecursionError) as error:
         if not found:
             has_run = match == Match.DIFFERENT or _RESULTS.match(reason) is not None
             kind = ErrorKind.OTHER if has_run or not _is_readable(gold_sql) else ErrorKind.DOES_NOT_PARSE
-            found = [Difference(kind, f"not compared: {unreadable}")]
+            why = error if isinstance(error, Unreadable) else "nested too deeply"
+            found = [Difference(kind, f"not compared: {why}")]
     if not found:
         found = [Difference(ErrorKind.OTHER, "no part of the query differs from gold")]
     first = min(found, key=lambda difference: (not difference.is_certain, PRECEDENCE[difference.kind]))
@@ -158,7 +159,7 @@ def _differences(gold_sql: str, predicted_sql: str, *, reason: str) -> list[Diff
 def _is_readable(sql: str) -> bool:
     try:
         parse(sql)
-    except Unreadable:
+    except (Unreadable, RecursionError):
         return False
     return True
 

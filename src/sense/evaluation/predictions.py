@@ -46,7 +46,7 @@ def _read_jsonl(path: Path, questions: Sequence[Question]) -> list[str | None]:
 
 
 def _read_lines(path: Path, questions: Sequence[Question]) -> list[str | None]:
-    """Read one query a line, in the questions' order; what stands after a tab (the db_id) is dropped."""
+    """Read one query a line, in the questions' order; after a tab the db_id may follow. An empty line is none."""
     try:
         lines = path.read_text(encoding="utf-8").rstrip().split("\n")
     except UnicodeDecodeError as error:
@@ -57,7 +57,15 @@ def _read_lines(path: Path, questions: Sequence[Question]) -> list[str | None]:
             f"{path}:{len(questions) + 1}: {len(lines)} lines for {len(questions)} questions; one each is "
             f"expected, in the order of the split"
         )
-    found: list[str | None] = [line.strip().split("\t")[0].strip() or None for line in lines]
+    found: list[str | None] = []
+    for number, (line, question) in enumerate(zip(lines, questions, strict=False), start=1):
+        sql, *rest = line.strip().replace(BIRD_SEPARATOR, "\t").split("\t")
+        if rest and rest != [question.db_id]:
+            raise DataError(
+                f"{path}:{number}: after a tab the db_id {question.db_id!r} is expected, got {rest[-1]!r:.60}; "
+                f"SQL with tabs, or of another split? tabs and line ends can be kept in a .jsonl file"
+            )
+        found.append(sql.strip() or None)
     return found + [None] * (len(questions) - len(lines))
 
 

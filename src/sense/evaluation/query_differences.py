@@ -136,10 +136,9 @@ def _top(query: Query | None) -> str:
 
 def _extreme(query: Parts) -> str:
     """Return what the rows of a query have as its greatest or least value, "" where they have not."""
-    conditions = (
-        [] if query.limit else [each for each in (*query.where, *query.having) if each.operator == "="]
-    )
-    for inner in (each.query for each in conditions):
+    if query.limit:
+        return ""
+    for inner in (each.query for each in (*query.where, *query.having) if each.operator == "="):
         if isinstance(inner, Parts) and len(inner.columns) == 1:
             if inner.columns[0].startswith(("max(", "min(")):
                 return inner.columns[0]
@@ -152,9 +151,8 @@ def _inner(gold: Sequence[Query], predicted: Sequence[Query]) -> Iterator[Differ
     for wanted, got in zip(gold, predicted, strict=False):
         yield from _inside(_queries(wanted, got))
     if len(gold) != len(predicted):
-        yield Difference(
-            ErrorKind.NESTING, f"{'missing' if len(gold) > len(predicted) else 'extra'} subquery"
-        )
+        what = "missing" if len(gold) > len(predicted) else "extra"
+        yield Difference(ErrorKind.NESTING, f"{what} subquery")
 
 
 def _inside(found: Iterable[Difference]) -> Iterator[Difference]:
@@ -191,15 +189,12 @@ def _columns(gold: Sequence[str], predicted: Sequence[str]) -> Iterator[Differen
     for wanted in list(missing):
         # The same argument under another function, or the same function of another argument, are a pair.
         for part, kind in ((1, ErrorKind.AGGREGATION), (0, ErrorKind.WRONG_COLUMN)):
-            partner = next((got for got in extra if _call(got)[part] == _call(wanted)[part]), None)
-            if partner is not None and (part == 1 or _call(wanted)[0]):
+            got = next((each for each in extra if _call(each)[part] == _call(wanted)[part]), None)
+            if got is not None and (part == 1 or _call(wanted)[0]):
                 missing.remove(wanted)
-                extra.remove(partner)
-                if ("distinct " in partner) != ("distinct " in wanted) and _call(wanted)[0] == _call(partner)[
-                    0
-                ]:
-                    kind = ErrorKind.DISTINCT
-                yield Difference(kind, f"{partner} instead of {wanted}")
+                extra.remove(got)
+                is_distinct = part == 0 and ("distinct " in got) != ("distinct " in wanted)
+                yield Difference(ErrorKind.DISTINCT if is_distinct else kind, f"{got} instead of {wanted}")
                 break
     functions = [sorted(_call(each)[0] for each in side) for side in (missing, extra)]
     is_column = not missing or not extra or functions[0] == functions[1]
@@ -297,9 +292,8 @@ def _lists(kind: ErrorKind, noun: str, gold: Sequence[str], predicted: Sequence[
 
 
 def _unmatched(gold: Sequence[str], predicted: Sequence[str]) -> tuple[list[str], list[str]]:
-    return list((Counter(gold) - Counter(predicted)).elements()), list(
-        (Counter(predicted) - Counter(gold)).elements()
-    )
+    wanted, got = Counter(gold), Counter(predicted)
+    return list((wanted - got).elements()), list((got - wanted).elements())
 
 
 def _constants(gold: Query, predicted: Query) -> Iterator[Difference]:

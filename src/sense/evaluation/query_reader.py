@@ -25,7 +25,6 @@ from sense.evaluation.query_parts import (
 )
 
 MAX_SQL_CHARS = 20_000  # several times the longest gold query of any benchmark
-MAX_DIGITS = 4  # of a place in SELECT
 FLIPPED: dict[type[exp.Expr], type[exp.Expr]] = {
     exp.EQ: exp.EQ, exp.NEQ: exp.NEQ, exp.LT: exp.GT, exp.GT: exp.LT, exp.LTE: exp.GTE, exp.GTE: exp.LTE,
 }  # fmt: skip
@@ -35,7 +34,7 @@ NEGATED: dict[type[exp.Expr], type[exp.Expr]] = {
 
 
 class Unreadable(Exception):  # noqa: N818 - an ending, not a fault
-    """A text is no query, or none that can be taken apart."""
+    """A text is no query, or too long for one."""
 
 
 class Pair(NamedTuple):
@@ -49,7 +48,8 @@ def parse(sql: str) -> exp.Expr:
     """Parse one query.
 
     Raises:
-        Unreadable: it is too long, too deep, or no single query.
+        Unreadable: it is too long, or no single query.
+        RecursionError: it is nested too deeply.
     """
     if len(sql) > MAX_SQL_CHARS:
         raise Unreadable(f"longer than {MAX_SQL_CHARS:,} characters")
@@ -59,8 +59,6 @@ def parse(sql: str) -> exp.Expr:
         tree = unwrap(sqlglot.parse_one(sql, dialect="sqlite"))
     except SqlglotError:
         raise Unreadable("cannot be parsed") from None
-    except RecursionError:
-        raise Unreadable("too deeply nested") from None
     if not isinstance(tree, exp.Select | exp.SetOperation):
         raise Unreadable("no query")
     return tree
@@ -73,25 +71,25 @@ def take_apart(gold: exp.Expr, predicted: exp.Expr, *, exactly: bool = False) ->
     makes equal, what COUNT counts, whose a column is where only one of the queries uses that table.
 
     Raises:
-        Unreadable: one holds what this module does not know, or is too deep.
+        Unreadable: what stands in the place of a query is none.
+        RecursionError: one is nested too deeply.
     """
-    try:
-        # A first reading learns whose columns are whose, and which of them joins make equal.
-        first = Names(owners={}, same={}, alone=frozenset(), exactly=True)
-        queries = [_Reader(first).query(tree, None) for tree in (gold, predicted)]
-        tables = [frozenset(tables_of(query)) for query in queries]
-        same = {} if exactly else same_names(each for query in queries for each in equalities_of(query))
-        alone = frozenset() if exactly else tables[0] ^ tables[1]
-        second = Names(owners=first.owners, same=same, alone=alone, exactly=exactly)
-        return Pair(*(_Reader(second).query(tree, None) for tree in (gold, predicted)))
-    except RecursionError:
-        raise Unreadable("too deeply nested") from None
+    # A first reading learns whose columns are whose, and which of them joins make equal.
+    first = Names(owners={}, same={}, alone=frozenset(), exactly=True)
+    queries = [_Reader(first).query(tree, None) for tree in (gold, predicted)]
+    tables = [frozenset(tables_of(query)) for query in queries]
+    same = {} if exactly else same_names(each for query in queries for each in equalities_of(query))
+    alone = frozenset() if exactly else tables[0] ^ tables[1]
+    second = Names(owners=first.owners, same=same, alone=alone, exactly=exactly)
+    return Pair(*(_Reader(second).query(tree, None) for tree in (gold, predicted)))
 
 
 class _Reader:
     def __init__(self, names: Names) -> None:
         self._names = names
-        self._ctes: dict[str, exp.Expr] = {}
+        self._ctes: dict[
+            str, exp.Expr | None
+        ] = {}  # None once read: one that names others twice would explode
 
     def query(self, tree: exp.Expr, outer: Scope | None) -> Query:
         tree = unwrap(tree)
@@ -145,21 +143,18 @@ class _Reader:
         """Name what stands in FROM; put the query that it is, if so, into `inner`."""
         name = source.name.lower()
         if isinstance(source, exp.Table):
-            cte = self._ctes.pop(name, None)
-            if cte is None:
+            if name not in self._ctes:
                 return name
-            # Taken out meanwhile: a recursive one names itself.
-            inner.append(self.query(cte, None))
-            self._ctes[name] = cte
+            cte, self._ctes[name] = self._ctes[name], None
+            if cte is not None:
+                inner.append(self.query(cte, None))
         elif isinstance(source, exp.Subquery):
             inner.append(self.query(source, scope.outer))
         return SUBQUERY
 
     def _side(self, join: exp.Join) -> str:
-        source = join.this
-        return (
-            f"{join.side.lower()} join {source.name.lower() if isinstance(source, exp.Table) else SUBQUERY}"
-        )
+        name = join.this.name.lower() if isinstance(join.this, exp.Table) else SUBQUERY
+        return f"{join.side.lower()} join {name}"
 
     def _on(self, join: exp.Join, scope: Scope) -> list[Condition]:
         names = list(scope.sources)
@@ -176,15 +171,9 @@ class _Reader:
 
     def _place(self, item: exp.Expr, columns: Sequence[str], scope: Scope) -> str:
         """Write what GROUP BY or ORDER BY names, perhaps by its place in SELECT."""
-        if (
-            isinstance(item, exp.Literal)
-            and not item.is_string
-            and len(item.name) < MAX_DIGITS
-            and item.name.isdecimal()
-        ):
-            place = int(item.name)
-            return columns[place - 1] if 0 < place <= len(columns) else item.name
-        return self._names.text(item, scope)
+        text = self._names.text(item, scope)
+        is_place = isinstance(item, exp.Literal) and not item.is_string and text.isdecimal()
+        return columns[int(text) - 1] if is_place and 0 < int(text) <= len(columns) else text
 
     def _order(self, tree: exp.Expr, scope: Scope, columns: Sequence[str] = ()) -> tuple[str, ...]:
         order = tree.args.get("order")

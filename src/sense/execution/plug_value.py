@@ -51,7 +51,8 @@ def cut_out_values(sql: str) -> Slotted:
     """
     spaced = " ".join(_pieces(sql.strip().replace(";", "").replace("\t", "")))
     spaced = _T_SPACE.sub(r"\1", _T_STAR.sub("*", spaced))
-    values = [piece for piece in _pieces(spaced) if len(piece) > 1 and piece[0] in "'\""]
+    quoted = (piece for piece in _pieces(spaced) if len(piece) > 1 and piece[0] in "'\"")
+    values = list(dict.fromkeys(quoted))
     for value in values:
         spaced = spaced.replace(value, SLOT)
     words = spaced.split()
@@ -63,10 +64,11 @@ def cut_out_values(sql: str) -> Slotted:
 
 
 # Where sqlparse cuts SQL. A minus belongs to the number after it, in `a-5` too, and a quote after a backslash
-# does not end a string. Line ends are pieces, for the comments that they end.
+# does not end a string. Line ends are pieces, for the comments that they end. Unlike there, a comment left
+# open takes the rest: else each of many would look to the end for its close.
 _PIECE = re.compile(
     r"""
-      /\*.*?\*/ | (?:--|\#\ )[^\r\n]* | [\r\n]
+      /\*.*?(?:\*/|\Z) | (?:--|\#\ )[^\r\n]* | [\r\n]
     | '(?:''|\\'|[^'])*' | "(?:""|\\"|[^"])*" | `(?:``|[^`])*` | (?<![\w\])])\[[^\]\[]+\]
     | -?0[xX][\dA-Fa-f]+
     | -?\d+(?:\.\d+)?[eE]-?\d+
