@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sense.execution.outcome import Rows
-from sense.execution.rules import RULES, Rule, prepare_spider_candidate, prepare_spider_gold
+from sense.execution.rules import CAUSE_OF, RULES, Rule, prepare_spider_candidate, prepare_spider_gold
 
 
 @pytest.mark.parametrize(

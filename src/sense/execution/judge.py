@@ -6,17 +6,20 @@ later runs; a candidate with the text of its gold query is not run again.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import time
 from collections import OrderedDict
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from sense.execution.compare import TooManyColumnOrders, difference
 from sense.execution.gold_store import GoldStore, is_repeatable
-from sense.execution.outcome import Comparison, Ending, Match, Rows
+from sense.execution.outcome import Comparison, Ending, Match, Rows, Timeout, TooMuch
 from sense.execution.protocol import Board, Phase
 from sense.execution.rules import CAUSE_OF, RULES, Rule, Steps
-from sense.execution.run import Limits, Reader, size_bytes
+from sense.execution.run import MAX_SQL_BYTES, TOO_LONG, Limits, Reader, size_bytes
 from sense.execution.verdicts import Database, candidate_failed, gold_failed, where
 
 KEPT_BYTES = 64 * 2**20  # the results of hundreds of gold queries; one that is larger is run again
@@ -79,26 +82,35 @@ class Judge:
         """Compare on every database as item `index`: the same only if the same on all.
 
         A gold query must run on all of them. Of several candidates that the rule makes, the first that is the
-        same everywhere counts, else the first of all.
+        same everywhere counts, else the first of all; all but the first share one time limit.
 
         Raises:
             DatabaseError: a database is missing or not an SQLite file.
         """
+        if len(gold_sql) > MAX_SQL_BYTES:
+            return gold_failed(TooMuch(TOO_LONG), databases[0], databases[:1])
+        if len(candidate_sql) > MAX_SQL_BYTES:
+            return candidate_failed(TooMuch(TOO_LONG), databases[0], databases[:1])
         if rule is Rule.ROBUST or rule in CAUSE_OF:
             return self._compare_robustly(
                 index, databases, gold_sql=gold_sql, candidate_sql=candidate_sql, rule=rule
             )
         steps = RULES[rule]
+        # To prepare a query can be slow, too: the board must name the right item and side by then.
+        self._board.note(index, Phase.GOLD)
         gold = steps.prepare_gold(gold_sql)
-        first: Comparison | None = None
-        for number, candidate in enumerate(steps.prepare_candidates(gold_sql, candidate_sql)):
-            if number == MAX_CANDIDATES:
-                break
+        self._board.note(index, Phase.COMPARE)
+        candidates = steps.prepare_candidates(gold_sql, candidate_sql)
+        first = self._compare(index, databases, gold=gold, candidate=next(candidates), steps=steps)
+        if first.match in (Match.SAME, Match.GOLD_FAILED):
+            return first
+        deadline = time.monotonic() + self._limits.timeout_s
+        for candidate in islice(candidates, MAX_CANDIDATES - 1):
+            if time.monotonic() > deadline:
+                return candidate_failed(Timeout(self._limits.timeout_s), databases[0], databases[:1])
             found = self._compare(index, databases, gold=gold, candidate=candidate, steps=steps)
             if found.match in (Match.SAME, Match.GOLD_FAILED):
                 return found
-            first = first or found
-        assert first is not None
         return first
 
     def save(self) -> None:
@@ -122,7 +134,7 @@ class Judge:
         for database, wanted in zip(databases, golds, strict=True):
             assert wanted is not None
             self._board.note(index, Phase.CANDIDATE)
-            found = self._reader(database.path).run(candidate)
+            found = self._query(database.path, candidate)
             if not isinstance(found, Rows):
                 return candidate_failed(found, database, databases)
             self._board.note(index, Phase.COMPARE)
@@ -142,6 +154,7 @@ class Judge:
     ) -> Comparison:
         from sense.execution import robust_rules  # here, for it takes longer to load than most runs need
 
+        self._board.note(index, Phase.GOLD)
         asked = robust_rules.Asked(
             databases=databases,
             gold_sql=gold_sql,
@@ -157,11 +170,12 @@ class Judge:
         self._board.note(index, Phase.GOLD)
         ending = self._run_gold(database, sql, only_whether=False)
         assert ending is not None
+        self._board.note(index, Phase.COMPARE)  # what comes next is not the gold query's fault
         return ending
 
     def _candidate(self, index: int, database: Database, sql: str) -> Ending:
         self._board.note(index, Phase.CANDIDATE)
-        ending = self._reader(database.path).run(sql)
+        ending = self._query(database.path, sql)
         self._board.note(index, Phase.COMPARE)
         return ending
 
@@ -176,12 +190,19 @@ class Judge:
             if only_whether and keep.has(digest, sql):
                 return None
             ending = keep.get(digest, sql)
-        if ending is None:
-            ending = self._reader(path).run(sql)
+        if ending is not None:
+            self._golds.put(path, sql, ending)
+            return ending
+        ending = self._query(path, sql)
+        with contextlib.suppress(MemoryError):  # to keep it takes more than to have it
             if keep is not None and digest is not None and isinstance(ending, Rows):
                 keep.put(digest, sql, ending)
-        self._golds.put(path, sql, ending)
+            self._golds.put(path, sql, ending)
         return ending
+
+    def _query(self, path: str, sql: str) -> Ending:
+        self.save()  # other processes cannot write to the store before, and this may take long
+        return self._reader(path).run(sql)
 
     def _reader(self, path: str) -> Reader:
         reader = self._readers.get(path)
@@ -194,8 +215,9 @@ class Judge:
         return reader
 
 
-_TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|[\w$.]+|[<>=!|]+|[^\s\w]")
-_ODD = re.compile(r"--|/\*|[`\[\\]")
+_TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|[\w$.]+|->>?|[<>=!|]+|[^\s\w]")
+# Where white space may be part of a token, or is none to SQLite: x'31' is not x '31', 2e+1 not 2e + 1.
+_ODD = re.compile(r"--|/\*|[`\[\\]|[\d.][eE][+-]|[xX]'|[^\S \t\n\f\r]")
 
 
 def _same_text(gold: str, candidate: str) -> bool:

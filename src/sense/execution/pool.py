@@ -22,13 +22,15 @@ from sense.execution.outcome import Comparison, Ending, Match, Timeout, TooMuch,
 from sense.execution.process import Event, Worker
 from sense.execution.protocol import NOTHING, Message, Phase, decode_ending
 from sense.execution.rules import Rule
-from sense.execution.run import Limits
+from sense.execution.run import MAX_SQL_BYTES, Limits
 
 BATCHES_PER_WORKER = 32  # of few items near the end: no worker is left alone with many slow ones
 MAX_BATCH = 128
 MAX_AHEAD = 64  # queries that may be done before an earlier one is: their rows are held in memory
 MAX_DEATHS = 2  # of workers with one item in hand, before it is given up
-MAX_IDLE_DEATHS = 5  # of workers with nothing in hand: something is wrong with the machine
+MAX_IDLE_DEATHS = (
+    5  # of workers with nothing in hand, and no answer in between: something is wrong with the machine
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +149,16 @@ class Pool:
             if items is None or len(items) == size:
                 items = growing[job.databases, job.rule] = {}
                 batches.append((job, items))
-            items[index] = [job.gold_sql, job.candidate_sql]
+            items[index] = [_cut(job.gold_sql), _cut(job.candidate_sql)]
         for job, items in batches:
             databases = [[str(path), self._digest(path)] for path in job.databases]
             yield Batch(items, {"databases": databases, "rule": job.rule})
 
     def _digest(self, path: Path) -> str | None:
         """Hash a database for the store; None where results are not kept or the file is not all of it."""
-        if self._gold_store is None or any(path.with_name(path.name + end).exists() for end in UNFINISHED):
+        if self._gold_store is None or not path.is_file():  # to read a pipe would take for ever
+            return None
+        if any(path.with_name(path.name + end).exists() for end in UNFINISHED):
             return None
         try:
             return file_digest(path)
@@ -179,6 +183,7 @@ class Pool:
                 elif "ready" in event.message:
                     event.worker.is_ready = True
                 else:
+                    deaths[NOTHING] = 0
                     for index, reply in event.message["answers"]:
                         event.worker.in_hand.remove(index)
                         desk.given[event.worker].pop(index)
@@ -299,7 +304,12 @@ def default_gold_store() -> Path:
 
 def _query_batches(jobs: Sequence[QueryJob]) -> Iterator[Batch]:
     for index, job in enumerate(jobs):
-        yield Batch({index: [job.sql]}, {"databases": [[str(job.database), None]]})
+        yield Batch({index: [_cut(job.sql)]}, {"databases": [[str(job.database), None]]})
+
+
+def _cut(sql: str) -> str:
+    """Shorten what is too long to be run: that is found all the same, and a worker has room for it."""
+    return sql[: MAX_SQL_BYTES + 1]
 
 
 def _ending(reply: Any | _Lost, limits: Limits) -> Ending:

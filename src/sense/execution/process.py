@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import IO, NamedTuple
 
 import sense
-from sense.execution.protocol import Board, Message, Work, from_line, to_line
+from sense.execution.protocol import NOTHING, Board, Message, Work, from_line, to_line
 from sense.execution.run import Limits
 
 START_TIMEOUT_S = 60.0  # a Python process on a machine that is busy with other things
@@ -83,9 +83,10 @@ class Worker:
         """Return the time until the process counts as stuck with what it is at."""
         if self.is_free() or self.stuck_with is not None:
             return float("inf")
-        if not self.is_ready:
+        work = self._board.read()
+        if not self.is_ready or work.item == NOTHING:  # no SQL is run yet: it loads what it needs
             return self._given_at + START_TIMEOUT_S - time.monotonic()
-        since = max(self._given_at, self._board.read().since)
+        since = max(self._given_at, work.since)
         return since + self._limits.timeout_s + self._limits.grace_s - time.monotonic()
 
     def kill_as_stuck(self) -> None:

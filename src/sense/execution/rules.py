@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import lru_cache
-from itertools import chain
 from typing import NamedTuple
 
 from sense.databases.sql_tokens import tokens
@@ -62,10 +61,7 @@ def prepare_spider_gold(sql: str) -> str:
     Source: taoyds/test-suite-sql-eval, exec_eval.py, postprocess and replace_cur_year;
         parse.py, remove_distinct.
     """
-    closed = prepare_keeping_distinct(sql)
-    if ";" not in closed.rstrip("; \n") and "distinct" not in closed.lower():
-        return closed
-    return _first_without_distinct(closed)
+    return _put_year(_close_and_strip(sql))
 
 
 def prepare_keeping_distinct(sql: str) -> str:
@@ -73,8 +69,7 @@ def prepare_keeping_distinct(sql: str) -> str:
 
     Source: taoyds/test-suite-sql-eval, exec_eval.py, postprocess and replace_cur_year.
     """
-    closed = sql.replace("> =", ">=").replace("< =", "<=").replace("! =", "!=")
-    return _CURRENT_YEAR.sub("2020", closed) if "curdate" in closed.lower() else closed
+    return _put_year(_close(sql))
 
 
 def prepare_spider_candidate(sql: str) -> str:
@@ -108,8 +103,24 @@ def _one(prepare: Callable[[str], str]) -> Callable[[str, str], Iterator[str]]:
 
 
 def _plugged(gold_sql: str, candidate_sql: str) -> Iterator[str]:
-    gold, candidate = prepare_spider_gold(gold_sql), prepare_spider_candidate(candidate_sql)
-    return map(prepare_keeping_distinct, chain((candidate,), plugged(gold, candidate)))
+    # The year comes last: to the official script it is no value, as 2020 would be one.
+    gold, candidate = _close_and_strip(gold_sql), _close_and_strip(candidate_sql.replace("value", "1"))
+    return map(_put_year, plugged(gold, candidate))
+
+
+def _close(sql: str) -> str:
+    return sql.replace("> =", ">=").replace("< =", "<=").replace("! =", "!=")
+
+
+def _put_year(sql: str) -> str:
+    return _CURRENT_YEAR.sub("2020", sql) if "curdate" in sql.lower() else sql
+
+
+def _close_and_strip(sql: str) -> str:
+    closed = _close(sql)
+    if ";" not in closed.rstrip().removesuffix(";") and "distinct" not in closed.lower():
+        return closed
+    return _first_without_distinct(closed)
 
 
 def _as_it_is(sql: str) -> str:

@@ -33,6 +33,9 @@ CHUNK_ROWS = 1_000  # rows between two looks at the clock and the caps; a chunk 
 SMALL_ROW_BYTES = 10_000
 NOT_UTF8 = "Could not decode to UTF-8"  # how Python's sqlite3 begins to say it
 MAX_SQL_BYTES = 1_000_000  # far above any query that a model writes
+TOO_LONG = f"the query is longer than {MAX_SQL_BYTES:,} bytes"
+MAX_MESSAGE = 1_000  # characters; SQLite repeats a name of any length
+OUT_OF_MEMORY = TooMuch("out of memory")
 # What CPython takes beside the text: it keeps a cap on bytes honest for a million small numbers.
 ROW_OVERHEAD_BYTES, VALUE_OVERHEAD_BYTES = 56, 40
 
@@ -101,6 +104,7 @@ class Reader:
         """
         self._database, self._limits = database, limits
         self._guard = _Guard()
+        self._guard.begin(limits.timeout_s)
         self._connection: sqlite3.Connection | None = self._connect()
 
     def run(self, sql: str) -> Ending:
@@ -109,24 +113,35 @@ class Reader:
         Raises:
             DatabaseError: the file is no longer there.
         """
+        if len(sql) > MAX_SQL_BYTES:
+            return TooMuch(TOO_LONG)
         if "\0" in sql:
             return SqlError("the query holds a NUL character")
-        if self._connection is None:
-            self._connection = self._connect()
-        ending = self._run(self._connection, sql)
-        if isinstance(ending, SqlError) and ending.message.startswith(NOT_UTF8):
-            self._connection.text_factory = decode_leniently
-            ending = self._run(self._connection, sql)
+        self._guard.begin(self._limits.timeout_s)
+        is_new = self._connection is None
+        ending = self._run(sql)
+        if ending == OUT_OF_MEMORY and not is_new:
+            # A connection remembers how its last queries were compiled: they may be to blame.
+            self.close()
+            ending = self._run(sql)
         if not isinstance(ending, Rows | SqlError):
             self.close()
         return ending
 
-    def _run(self, connection: sqlite3.Connection, sql: str) -> Ending:
-        self._guard.begin(self._limits.timeout_s)
+    def _run(self, sql: str) -> Ending:
+        try:
+            connection = self._connection = self._connection or self._connect()
+            ending = self._execute(connection, sql)
+            if isinstance(ending, SqlError) and ending.message.startswith(NOT_UTF8):
+                connection.text_factory = decode_leniently
+                ending = self._execute(connection, sql)
+        except MemoryError:
+            return OUT_OF_MEMORY
+        return ending
+
+    def _execute(self, connection: sqlite3.Connection, sql: str) -> Ending:
         try:
             return _fetch(connection.execute(sql), self._guard, self._limits)
-        except MemoryError:
-            return TooMuch("out of memory")
         except (sqlite3.Error, sqlite3.Warning, UnicodeError) as error:
             return _ending_of(error, self._guard, self._limits)
 
@@ -138,12 +153,12 @@ class Reader:
 
     def _connect(self) -> sqlite3.Connection:
         connection = open_read_only(self._database)
-        connection.text_factory = str  # far faster; where a text is not UTF-8 its query is run again
         try:
             _fence(connection, self._guard, self._limits)
-        except (sqlite3.Error, MemoryError) as error:
+        except sqlite3.Error as error:
             connection.close()
             raise DatabaseError(f"{self._database}: cannot be read: {error}") from None
+        connection.text_factory = str  # far faster; where a text is not UTF-8 its query is run again
         return connection
 
 
@@ -177,15 +192,18 @@ def _fence(connection: sqlite3.Connection, guard: _Guard, limits: Limits) -> Non
     connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, MAX_SQL_BYTES)
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     connection.setlimit(sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0)
-    connection.set_progress_handler(guard.is_late, CHECK_EVERY)
-    _connect_virtual_tables(connection)
+    found = connection.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL TABLE%'")
+    virtual_tables = [quote(name) for (name,) in found.fetchall()]
+    connection.set_progress_handler(
+        guard.is_late, CHECK_EVERY
+    )  # from here on, what a hostile file made slow ends
+    _connect_virtual_tables(connection, virtual_tables)
     connection.set_authorizer(guard.authorize)
 
 
-def _connect_virtual_tables(connection: sqlite3.Connection) -> None:
+def _connect_virtual_tables(connection: sqlite3.Connection, names: list[str]) -> None:
     """Use each virtual table once: on first use a module declares its columns, which looks like a write."""
-    found = connection.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL TABLE%'")
-    for name in ["json_each", "json_tree", *(quote(name) for (name,) in found.fetchall())]:
+    for name in ["json_each", "json_tree", *names]:
         with contextlib.suppress(sqlite3.Error):  # its module is not there; a query that needs it will say so
             connection.execute(f"SELECT 1 FROM {name} LIMIT 0")
 
@@ -219,12 +237,13 @@ def _ending_of(error: Exception, guard: _Guard, limits: Limits) -> Ending:
     # Python up to 3.11 calls it a Warning, later ones a ProgrammingError; SQLite itself has no code for it.
     if "one statement at a time" in str(error):
         return Refused("more than one statement")
+    message = str(error)[:MAX_MESSAGE]
     if isinstance(error, sqlite3.DataError):  # a value, a row or the query itself is too long
-        return TooMuch(str(error))
+        return TooMuch(message)
     match getattr(error, "sqlite_errorcode", None):
         case sqlite3.SQLITE_INTERRUPT:
             return Timeout(limits.timeout_s)
         case sqlite3.SQLITE_READONLY:
-            return Refused(str(error))
+            return Refused(message)
         case _:
-            return SqlError(str(error))
+            return SqlError(message)

@@ -68,6 +68,7 @@ def main() -> None:
         batch = from_line(requests.get())["batch"]
         _answer_all(batch, judge, output=output)
         board.note(NOTHING, Phase.READY)
+        judge.save()
         done += len(batch["items"])
         if done >= COLLECT_EVERY:
             gc.collect()
@@ -85,7 +86,6 @@ def _answer_all(batch: Message, judge: Judge, *, output: BinaryIO) -> None:
             waiting, size, flushed = [], 0, time.monotonic()
     if waiting:
         _send(waiting, output)
-    judge.save()
 
 
 def _send(answers: list[bytes], output: BinaryIO) -> None:
@@ -129,6 +129,7 @@ def _bound_memory(memory_bytes: int) -> None:
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a query that crashes SQLite leaves no file either
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.execute(f"PRAGMA hard_heap_limit = {int(memory_bytes * HEAP_SHARE)}")
