@@ -34,10 +34,10 @@ def test_the_interval_of_rights_and_wrongs_is_the_binomials() -> None:
     assert mean_with_interval([1] + [0] * 19, seed=0) == (0.05, 0.0, 0.15, 20)
 
 
-def test_seed_decides() -> None:
-    values = [0, 1, 0.5, 0, 1] * 7
-    assert mean_with_interval(values, seed=3) != mean_with_interval(values, seed=4)
+def test_seed_decides_where_values_are_degrees() -> None:
+    values = [0.1 * n**0.5 for n in range(35)]
     assert mean_with_interval(values, seed=3) == mean_with_interval(values, seed=3)
+    assert mean_with_interval(values, seed=3) != mean_with_interval(values, seed=4)
 
 
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=30))

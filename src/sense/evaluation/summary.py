@@ -11,6 +11,8 @@ from sense.evaluation.aggregate import mean_with_interval
 from sense.evaluation.metrics import METRICS, Metric
 from sense.records import Score
 
+LEVELS = ("easy", "medium", "hard", "extra", "simple", "moderate", "challenging")
+
 
 def summarize(
     scores: Sequence[Score], *, metrics: Sequence[Metric], seen: frozenset[str] | None, seed: int
@@ -27,7 +29,7 @@ def summarize(
         return _part(of, others, seed=seed)
 
     parts: dict[str, Any] = {
-        "by_hardness": _by(scores, lambda score: (score.hardness,), part),
+        "by_hardness": _in_order(_by(scores, lambda score: (score.hardness,), part)),
         "by_database": _by(scores, lambda score: (score.db_id,), part),
         "by_feature": _by_feature(scores, part),
     }
@@ -73,6 +75,13 @@ def _by(
         for key in keys(score):
             groups.setdefault(key, []).append(score)
     return {name: part(group) for name, group in groups.items()}
+
+
+def _in_order(parts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Put levels from the easiest on, Spider's or BIRD's; others stay behind them."""
+    return dict(
+        sorted(parts.items(), key=lambda part: LEVELS.index(part[0]) if part[0] in LEVELS else len(LEVELS))
+    )
 
 
 def _by_feature(

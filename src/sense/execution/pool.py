@@ -28,9 +28,7 @@ BATCHES_PER_WORKER = 32  # of few items near the end: no worker is left alone wi
 MAX_BATCH = 128
 MAX_AHEAD = 64  # queries that may be done before an earlier one is: their rows are held in memory
 MAX_DEATHS = 2  # of workers with one item in hand, before it is given up
-MAX_IDLE_DEATHS = (
-    5  # of workers with nothing in hand, and no answer in between: something is wrong with the machine
-)
+MAX_IDLE_DEATHS = 5  # in a row, of workers with nothing in hand: something is wrong with the machine
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ class Reader:
         self._database, self._limits = database, limits
         self._guard = _Guard()
         self._guard.begin(limits.timeout_s)
+        self._was_used = False
         self._connection: sqlite3.Connection | None = self._connect()
 
     def run(self, sql: str) -> Ending:
@@ -118,12 +119,12 @@ class Reader:
         if "\0" in sql:
             return SqlError("the query holds a NUL character")
         self._guard.begin(self._limits.timeout_s)
-        is_new = self._connection is None
         ending = self._run(sql)
-        if ending == OUT_OF_MEMORY and not is_new:
+        if ending == OUT_OF_MEMORY and self._was_used:
             # A connection remembers how its last queries were compiled: they may be to blame.
             self.close()
             ending = self._run(sql)
+        self._was_used = True
         if not isinstance(ending, Rows | SqlError):
             self.close()
         return ending
@@ -150,6 +151,7 @@ class Reader:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            self._was_used = False
 
     def _connect(self) -> sqlite3.Connection:
         connection = open_read_only(self._database)
@@ -194,9 +196,7 @@ def _fence(connection: sqlite3.Connection, guard: _Guard, limits: Limits) -> Non
     connection.setlimit(sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0)
     found = connection.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL TABLE%'")
     virtual_tables = [quote(name) for (name,) in found.fetchall()]
-    connection.set_progress_handler(
-        guard.is_late, CHECK_EVERY
-    )  # from here on, what a hostile file made slow ends
+    connection.set_progress_handler(guard.is_late, CHECK_EVERY)
     _connect_virtual_tables(connection, virtual_tables)
     connection.set_authorizer(guard.authorize)
 
