@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from sense.caches import file_digest, remembered
-from sense.databases.hardness import hardness
-from sense.databases.schema import TABLES_FILE, Schema, load_schema
+from sense.databases.schema import TABLES_FILE, load_schema
 from sense.databases.spider import database_files, load_difficulties, load_questions, split_file
-from sense.databases.spider_query import spider_hardness
-from sense.databases.spider_sql import parse
 from sense.errors import DataError
 from sense.evaluation.predictions import read_predictions
 from sense.records import Question
 
 VERSION = 1  # of how hardness is found: another number forgets what was found before
-UNKNOWN = "unknown"  # the hardness of a gold query that cannot be parsed
 
 
 class Item(NamedTuple):
@@ -67,21 +62,16 @@ def _levels(
 ) -> list[str]:
     """Find the hardness of every gold query; kept for later runs, for it takes longer than to score them."""
     tables = data / TABLES_FILE
-    schemas = (
+    digests = (
         [file_digest(tables)] if tables.exists() else sorted(file_digest(each[0]) for each in files.values())
     )
 
     def make() -> list[str]:
-        known = {db_id: load_schema(data, db_id, each[0]) for db_id, each in files.items()}
-        return [_hardness(question.gold_sql, known[question.db_id]) for question in questions]
+        from sense.evaluation.gold_hardness import gold_hardness  # here, for it is seldom needed twice
 
-    key = [VERSION, file_digest(split_file(data, split)), schemas]
+        schemas = {db_id: load_schema(data, db_id, each[0]) for db_id, each in files.items()}
+        return [gold_hardness(question.gold_sql, schemas[question.db_id]) for question in questions]
+
+    key = [VERSION, file_digest(split_file(data, split)), digests]
     levels: list[str] = remembered("hardness", key, make)
     return levels
-
-
-@lru_cache(maxsize=4_096)
-def _hardness(gold_sql: str, schema: Schema) -> str:
-    query = parse(gold_sql, schema)
-    # Spider's own grammar refuses much of SQL.
-    return str((spider_hardness(query) if query else hardness(gold_sql)) or UNKNOWN)

@@ -46,7 +46,7 @@ def _read_jsonl(path: Path, questions: Sequence[Question]) -> list[str | None]:
 
 
 def _read_lines(path: Path, questions: Sequence[Question]) -> list[str | None]:
-    """Read one query a line, in the questions' order; after a tab the db_id may follow. An empty line is none."""
+    """Read one query a line, in the questions' order; a tab and the db_id may follow. An empty line is none."""
     try:
         lines = path.read_text(encoding="utf-8").rstrip().split("\n")
     except UnicodeDecodeError as error:
@@ -63,7 +63,7 @@ def _read_lines(path: Path, questions: Sequence[Question]) -> list[str | None]:
         if rest and rest != [question.db_id]:
             raise DataError(
                 f"{path}:{number}: after a tab the db_id {question.db_id!r} is expected, got {rest[-1]!r:.60}; "
-                f"SQL with tabs, or of another split? tabs and line ends can be kept in a .jsonl file"
+                f"SQL with tabs, or another split? a .jsonl file can hold tabs and line ends"
             )
         found.append(sql.strip() or None)
     return found + [None] * (len(questions) - len(lines))

@@ -7,7 +7,6 @@ was killed from outside, say) is tried once more in a new one.
 
 from __future__ import annotations
 
-import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from sense.execution.process import Event, Worker
 from sense.execution.protocol import NOTHING, Message, Phase, decode_ending
 from sense.execution.rules import Rule
 from sense.execution.run import MAX_SQL_BYTES, Limits
+from sense.execution.spawn import cores
 
 BATCHES_PER_WORKER = 32  # of few items near the end: no worker is left alone with many slow ones
 MAX_BATCH = 128
@@ -77,7 +77,7 @@ class Pool:
             gold_store: folder where the results of gold queries are kept for other runs; None: they are not.
         """
         self._limits, self._gold_store = limits, gold_store
-        self._size = workers or _cores()
+        self._size = workers or cores()
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._crew: list[Worker] = []
 
@@ -210,10 +210,12 @@ class Pool:
 
     def _next_event(self) -> Event:
         """Wait for what happens next; a worker over its time is killed, which is its last event."""
+        longest_s = self._limits.timeout_s + self._limits.grace_s  # by then a worker may have begun an item
         while True:
             left_s = min(worker.seconds_left() for worker in self._crew)
+            wait_s = None if left_s == float("inf") else max(0.0, min(left_s, longest_s))
             try:
-                return self._events.get(timeout=None if left_s == float("inf") else max(0.0, left_s))
+                return self._events.get(timeout=wait_s)
             except Empty:
                 for worker in self._crew:
                     if worker.seconds_left() <= 0:
@@ -276,7 +278,7 @@ def run_queries(
     """Run queries in a pool of their own, see `Pool.run`."""
     if not jobs:
         return
-    with Pool(limits, workers=min(workers or _cores(), len(jobs))) as pool:
+    with Pool(limits, workers=min(workers or cores(), len(jobs))) as pool:
         yield from pool.run(jobs, on_done=on_done)
 
 
@@ -291,7 +293,7 @@ def compare_queries(
     """Compare in a pool of their own, see `Pool.compare`."""
     if not jobs:
         return
-    with Pool(limits, workers=min(workers or _cores(), len(jobs)), gold_store=gold_store) as pool:
+    with Pool(limits, workers=min(workers or cores(), len(jobs)), gold_store=gold_store) as pool:
         yield from pool.compare(jobs, on_done=on_done)
 
 
@@ -341,7 +343,3 @@ def _comparison(reply: Any | _Lost, limits: Limits) -> Comparison:
 def _check(reply: Any) -> None:
     if isinstance(reply, dict) and "database_error" in reply:
         raise DatabaseError(reply["database_error"])
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
-import sense
-from sense.execution.protocol import NOTHING, Board, Message, Work, from_line, to_line
+from sense.execution.protocol import NOTHING, Board, Message, Phase, Work, from_line, to_line
 from sense.execution.run import Limits
+from sense.execution.spawn import spawn
 
 START_TIMEOUT_S = 60.0  # a Python process on a machine that is busy with other things
-# The child imports what the parent imports, however that was started; -P keeps the current folder out of it,
-# and -S saves the time of looking for packages that it does not need.
-BOOT = "import sys; sys.path[:] = sys.argv[1:]; from sense.execution.worker import main; main()"
 
 
 class Event(NamedTuple):
@@ -41,17 +35,9 @@ class Worker:
         self.stuck_with: int | None = None
         self._limits = limits
         self._last_batch = 0
-        self._board_file = Board.make_file()
+        self._process, self._board_file, self._errors = spawn()
         self._board = Board(self._board_file)
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        source = str(Path(sense.__file__).parents[1])
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-P", "-S", "-c", BOOT, source, *map(str, sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            pass_fds=(self._board_file.fileno(),),
-        )
+        self._board.note(NOTHING, Phase.READY)
         self._given_at = time.monotonic()
         self._listener = threading.Thread(target=self._listen, args=(events,), daemon=True)
         self._listener.start()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import mmap
 import struct
-import tempfile
 import time
 from dataclasses import asdict
 from enum import IntEnum
@@ -52,14 +51,6 @@ class Board:
     def __init__(self, file: IO[bytes] | int) -> None:
         """Share the bytes of a file, which is given by its descriptor in the worker."""
         self._shared = mmap.mmap(file if isinstance(file, int) else file.fileno(), self.FORM.size)
-
-    @classmethod
-    def make_file(cls) -> IO[bytes]:
-        """Make the file behind a board: one without a name."""
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
-        file.write(cls.FORM.pack(NOTHING, Phase.READY, time.monotonic()))
-        file.flush()
-        return file
 
     def note(self, index: int, phase: Phase) -> None:
         """Write what is begun now."""

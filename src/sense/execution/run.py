@@ -217,8 +217,6 @@ def _fetch(cursor: sqlite3.Cursor, guard: _Guard, limits: Limits) -> Ending:
     fewest = at_once = max(1, min(CHUNK_ROWS, limits.max_bytes // limits.max_value_bytes))
     while chunk := cursor.fetchmany(at_once):
         rows += chunk
-        if len(rows) < fewest:
-            break
         chunk_bytes = size_bytes(chunk)
         used_bytes += chunk_bytes
         at_once = min(CHUNK_ROWS, 4 * at_once) if chunk_bytes < SMALL_ROW_BYTES * at_once else fewest

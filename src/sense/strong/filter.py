@@ -9,29 +9,31 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from sense import jsonl
 from sense.databases import spider
+from sense.databases.features import sql_features
 from sense.databases.hardness import hardness
-from sense.databases.normal_form import normal_form
 from sense.databases.schema import TABLES_FILE, entry_of_schema, schema_of_file
 from sense.errors import DataError
-from sense.execution.outcome import Ending, Rows, describe
+from sense.execution.outcome import Ending
 from sense.execution.pool import QueryJob, run_queries
 from sense.execution.run import Limits
 from sense.progress import meter, say
 from sense.rundir import RunDir, write_json
-from sense.stage import InputPath, Outcome, StageConfig
+from sense.stage import InputPath, InputPaths, Outcome, StageConfig
+from sense.strong.checks import CHECKS, MEASURES, Bounds, Case, Check, Item, Kept
+from sense.strong.decontaminate import HeldOut
 from sense.strong.populate import Unbuildable, build
 from sense.strong.written import SynthDatabase, read_databases
 
 MAX_RESULT_BYTES = 4 * 2**20  # results wait here for their turn, dozens of them
-MAX_EMPTY_SHARE = 0.05  # "nothing" is an answer, but one that many wrong queries give too
+EXAMPLES = 3  # of what each check found, in the summary
 
 
 class Config(StageConfig):
@@ -47,6 +49,19 @@ class Config(StageConfig):
     max_rows: Annotated[int, Field(ge=1)] = Field(
         200, description="a query with more rows answers no question"
     )
+    max_per_skeleton: Annotated[int, Field(ge=1)] = Field(
+        2, description="kept queries of a database that differ in values alone"
+    )
+    against: InputPaths = Field(
+        (), description="question files of benchmarks: what resembles one of their questions is dropped"
+    )
+    strict_hardness: bool = Field(False, description="drop what is not of the hardness that was asked for")
+    literals: Literal["report", "drop"] = Field(
+        "report", description="what to do with SQL that compares with values its question does not say"
+    )
+    grammar: Literal["any", "spider"] = Field(
+        "any", description="spider: drop what Spider's own parser does not read"
+    )
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
         10.0, description="seconds that a query may run"
     )
@@ -54,37 +69,18 @@ class Config(StageConfig):
     seed: int = Field(0, description="seed of the splits")
 
 
-class Item(BaseModel):
-    """A question with its SQL, as `sense synthesize` wrote it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    id: str
-    db_id: str
-    level: str
-    question: str
-    sql: str
-    empty: bool = False
-
-
 @dataclass(slots=True)
-class Kept:
-    """What has been kept so far, for the checks that look at more than one item."""
+class Findings:
+    """What a check found: how often, and the first of it."""
 
-    questions: set[tuple[str, str]]
-    queries: set[tuple[str, str]]
-    empty: Counter[str]
-    asked: Counter[str]
+    count: int = 0
+    examples: list[dict[str, str]] = field(default_factory=list)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """An item under the checks: how its query ended, and what was kept before it."""
-
-    item: Item
-    ending: Ending
-    kept: Kept
-    max_rows: int
+    def add(self, item: Item, why: str) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append({"id": item.id, "reason": why, "question": item.question, "sql": item.sql})
 
 
 class Splits(NamedTuple):
@@ -95,70 +91,13 @@ class Splits(NamedTuple):
     new_databases: frozenset[str]
 
 
-def _is_text(case: Case) -> str | None:
-    if not any(character.isalnum() for character in case.item.question):
-        return "the question is empty"
-    # JSON can spell halves of characters, which no file can hold.
-    whole = (case.item.question + case.item.sql).encode(errors="replace").decode()
-    return None if whole == case.item.question + case.item.sql else "not Unicode"
-
-
-def _runs(case: Case) -> str | None:
-    return None if isinstance(case.ending, Rows) else describe(case.ending)
-
-
-def _returns_rows(case: Case) -> str | None:
-    if _row_count(case):
-        return None
-    if not case.item.empty:
-        return "no rows"
-    allowed = MAX_EMPTY_SHARE * case.kept.asked[case.item.db_id]
-    return "more empty results than allowed" if case.kept.empty[case.item.db_id] + 1 > allowed else None
-
-
-def _says_something(case: Case) -> str | None:
-    assert isinstance(case.ending, Rows)
-    if any(value is not None for row in case.ending.rows for value in row):
-        return None
-    return "nothing but NULL" if case.ending.rows else None
-
-
-def _bounded(case: Case) -> str | None:
-    count = _row_count(case)
-    return f"{count} rows" if count > case.max_rows else None
-
-
-def _has_hardness(case: Case) -> str | None:
-    return "not parsed" if hardness(case.item.sql) is None else None
-
-
-def _new_question(case: Case) -> str | None:
-    return "asked before" if _question_key(case.item) in case.kept.questions else None
-
-
-def _new_query(case: Case) -> str | None:
-    return "same query as one before" if _query_key(case.item) in case.kept.queries else None
-
-
-# Each check says why an item is dropped, None if it stays. The first that says something is counted.
-CHECKS: tuple[tuple[str, Callable[[Case], str | None]], ...] = (
-    ("is_text", _is_text),
-    ("runs", _runs),
-    ("returns_rows", _returns_rows),
-    ("says_something", _says_something),
-    ("bounded", _bounded),
-    ("has_hardness", _has_hardness),
-    ("new_question", _new_question),
-    ("new_query", _new_query),
-)
-
-
 def run(config: Config, run_dir: RunDir) -> Outcome:
     """Build, run, check, split; writes `data/` in Spider's layout and `dropped.jsonl`."""
     databases = read_databases(config.source)
     items = jsonl.read(config.source / "items.jsonl", Item)
     if not items:
         raise DataError(f"{config.source}: no questions; the replies to 'sense synthesize' are still awaited")
+    held_out = HeldOut(config.against)
     run_dir.start()
     data = run_dir / "data"
     built, unbuildable, rejected = _build_all(databases, data)
@@ -171,32 +110,49 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
         for item in items
         if item.db_id not in built
     ]
+    schemas = {name: schema_of_file(spider.database_file(data, name), name) for name in built}
+    strict = _strict(config)
+    memory = Kept(usable)
+    bounds = Bounds(max_rows=config.max_rows, max_per_skeleton=config.max_per_skeleton)
     kept: list[Item] = []
-    memory = Kept(
-        questions=set(), queries=set(), empty=Counter(), asked=Counter(item.db_id for item in usable)
-    )
+    found = {name: Findings() for name, _ in (*CHECKS, *MEASURES)}
     for item, ending in _run_all(usable, data, config):
-        case = Case(item=item, ending=ending, kept=memory, max_rows=config.max_rows)
-        verdict = next(((name, why) for name, check in CHECKS if (why := check(case)) is not None), None)
+        case = Case(
+            item=item,
+            ending=ending,
+            schema=schemas[item.db_id],
+            kept=memory,
+            held_out=held_out,
+            bounds=bounds,
+        )
+        verdict = next(((name, why) for name, check in strict if (why := check(case)) is not None), None)
         if verdict is not None:
+            name, why = verdict
+            found[name].add(item, why)
             dropped.append(
-                {"id": item.id, "db_id": item.db_id, "check": verdict[0], "reason": verdict[1]}
+                {"id": item.id, "db_id": item.db_id, "check": name, "reason": why}
                 | {"question": item.question, "sql": item.sql}
             )
             continue
-        memory.questions.add(_question_key(item))
-        memory.queries.add(_query_key(item))
-        is_empty = isinstance(ending, Rows) and not ending.rows
-        memory.empty[item.db_id] += is_empty
-        kept.append(item.model_copy(update={"empty": is_empty}))  # as measured, not as claimed
+        for name, measure in MEASURES:
+            if (why := measure(case)) is not None:
+                found[name].add(item, why)
+        memory.add(case)
+        kept.append(item.model_copy(update={"empty": not case.row_count}))  # as measured, not as claimed
     jsonl.write(run_dir / "dropped.jsonl", dropped)
     jsonl.write(run_dir / "rejected-rows.jsonl", rejected)
     splits = split(kept, test_share=config.test_share, new_databases=config.new_databases, seed=config.seed)
     for name, members in (("train", splits.train), ("test", splits.test)):
         spider.write_questions(data / f"{name}.json", [_question_of(item) for item in members])
-    schemas = [schema_of_file(spider.database_file(data, name), name) for name in built]
-    write_json(data / TABLES_FILE, [entry_of_schema(schema) for schema in schemas])
-    return Outcome(summary=_summary(items, kept, dropped, splits, built, len(rejected)))
+    write_json(data / TABLES_FILE, [entry_of_schema(schema) for schema in schemas.values()])
+    summary = _summary(items, kept, dropped, splits, built, len(rejected)) | _found(found, kept)
+    if config.against:
+        names = [name for each in databases for name in (each.db_id, each.domain)]
+        summary["against"] = {
+            "questions": {path.name: len(questions) for path, questions in held_out.questions.items()},
+            "same_names": held_out.same_names(names),
+        }
+    return Outcome(summary=summary)
 
 
 def split(items: Sequence[Item], *, test_share: float, new_databases: int, seed: int) -> Splits:
@@ -263,21 +219,24 @@ def _run_all(items: Sequence[Item], data: Path, config: Config) -> Iterator[tupl
         yield from zip(items, endings, strict=True)
 
 
-def _row_count(case: Case) -> int:
-    assert isinstance(case.ending, Rows)
-    return len(case.ending.rows)
-
-
-def _question_key(item: Item) -> tuple[str, str]:
-    return item.db_id, "".join(character for character in item.question.lower() if character.isalnum())
-
-
-def _query_key(item: Item) -> tuple[str, str]:
-    return item.db_id, normal_form(item.sql)
+def _strict(config: Config) -> list[tuple[str, Check]]:
+    """List what drops an item: the checks, and the measures that the settings make strict."""
+    names = {
+        "hardness_as_asked": config.strict_hardness,
+        "values_said": config.literals == "drop",
+        "in_spider_grammar": config.grammar == "spider",
+    }
+    return [*CHECKS, *((name, measure) for name, measure in MEASURES if names.get(name))]
 
 
 def _question_of(item: Item) -> dict[str, Any]:
-    marked = {"empty": True} if item.empty else {}
+    marked: dict[str, Any] = {"empty": True} if item.empty else {}
+    if item.evidence:
+        marked["evidence"] = item.evidence
+    if item.style is not None:
+        marked["style"] = item.style
+    if item.features is not None:
+        marked["features"] = sorted(sql_features(item.sql))  # as measured
     return {
         "question_id": item.id,
         "db_id": item.db_id,
@@ -314,4 +273,15 @@ def _summary(
             name: {"questions": by_database[name], "new": name in new, "rows": rows}
             for name, rows in built.items()
         },
+    }
+
+
+def _found(found: dict[str, Findings], kept: Sequence[Item]) -> dict[str, Any]:
+    """Say what the checks dropped and the measures counted, with examples."""
+    asked = Counter(name for item in kept for name in item.features or ())
+    used = Counter(name for item in kept for name in item.features or () if name in sql_features(item.sql))
+    return {
+        "not": {name: found[name].count for name, _ in MEASURES},
+        "features": {name: {"asked": asked[name], "used": used[name]} for name in sorted(asked)},
+        "examples": {name: findings.examples for name, findings in found.items() if findings.count},
     }

@@ -1,9 +1,16 @@
-"""What to ask a strong model for, as data: areas of life, sizes, levels; and what not to ask for."""
+"""What databases to ask a strong model for, as data; and what not to ask for.
+
+`plan_areas` fixes an area of life and leaves the domain in it to the model: what the demo's replies answer.
+`plan_catalog` takes domains from the catalog; its plan number i is the same however many are asked for.
+"""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from enum import StrEnum
+
+from sense.strong.catalog import CATALOG
 
 LEVELS = ("easy", "medium", "hard", "extra")
 
@@ -31,10 +38,34 @@ AREAS = (
     "mine rescue", "bell foundries", "urban foxes", "rope walks", "chimney sweeping", "puppet theaters",
 )  # fmt: skip
 
+REGIONS = (
+    "Scotland", "Chile", "Kenya", "northern Italy", "Vietnam", "Canada's Atlantic provinces", "Poland",
+    "New Zealand", "Morocco", "southern Brazil", "Ireland", "Japan", "the Netherlands", "South Africa",
+    "Mexico", "Finland", "India", "Portugal", "the United States' Midwest", "Turkey", "Austria", "Indonesia",
+    "Wales", "Argentina", "Ghana", "Greece", "South Korea", "Estonia", "Australia", "the Pacific Northwest",
+    "France", "the Philippines", "Norway", "Peru", "Germany", "Nigeria",
+)  # fmt: skip
+
+
+class Breadth(StrEnum):
+    """How many columns the tables have."""
+
+    SMALL = "small"
+    MEDIUM = "medium"
+    WIDE = "wide"
+
+
+class Shape(StrEnum):
+    """What a schema has beside plain keys."""
+
+    SELF_REFERENCE = "self_reference"
+    COMPOSITE_KEY = "composite_key"
+    TWO_REFERENCES = "two_references"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatabasePlan:
-    """One database to ask for."""
+class AreaPlan:
+    """One database to ask for, of which only the area of life is fixed."""
 
     name: str
     area: str
@@ -42,12 +73,74 @@ class DatabasePlan:
     main_rows: int
 
 
-def plan_databases(count: int, *, rng: random.Random) -> list[DatabasePlan]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabasePlan:
+    """One database to ask for; `seed` draws its questions."""
+
+    name: str
+    area: str
+    domain: str
+    region: str
+    tables: int
+    breadth: Breadth
+    shapes: tuple[Shape, ...]
+    main_rows: int
+    seed: str
+
+    @property
+    def db_id(self) -> str:
+        """Name the database after its domain, which no other plan has."""
+        return "".join(letter if letter.isalnum() else "_" for letter in self.domain)
+
+
+def plan_areas(count: int, *, rng: random.Random) -> list[AreaPlan]:
     """Draw `count` databases of different areas (no more than there are areas), sizes varied in turn."""
     areas = rng.sample(AREAS, count)
     sizes = [3 + i % 4 for i in range(count)]
     rng.shuffle(sizes)
     return [
-        DatabasePlan(name=f"database-{i:03d}", area=area, tables=tables, main_rows=rng.randint(34, 44))
+        AreaPlan(name=f"database-{i:03d}", area=area, tables=tables, main_rows=rng.randint(34, 44))
         for i, (area, tables) in enumerate(zip(areas, sizes, strict=True), start=1)
     ]
+
+
+# Taken in turn, so that any dozen databases have all sizes; most have 4 to 6 tables, as those of Spider.
+TABLES = (3, 4, 5, 6, 4, 7, 5, 3, 6, 4, 5, 8)
+BREADTHS = (Breadth.MEDIUM, Breadth.SMALL, Breadth.MEDIUM, Breadth.WIDE, Breadth.SMALL)
+SHAPE_SHARE = 0.3  # of the databases have each of the shapes
+MAIN_ROWS = {Breadth.SMALL: (34, 40), Breadth.MEDIUM: (30, 36), Breadth.WIDE: (24, 28)}
+
+
+def plan_catalog(count: int, *, seed: int) -> list[DatabasePlan]:
+    """Draw `count` databases (no more than the catalogue has domains), the areas in turn."""
+    order = random.Random(f"{seed}/areas")
+    areas = order.sample(sorted(CATALOG), len(CATALOG))
+    domains = {area: order.sample(CATALOG[area], len(CATALOG[area])) for area in areas}
+    regions = order.sample(REGIONS, len(REGIONS))
+    in_turn = [
+        (area, domains[area][depth])
+        for depth in range(max(map(len, domains.values())))
+        for area in areas
+        if depth < len(domains[area])
+    ]
+    return [
+        _plan(i, area=area, domain=domain, region=regions[i % len(regions)], seed=seed)
+        for i, (area, domain) in enumerate(in_turn[:count])
+    ]
+
+
+def _plan(i: int, *, area: str, domain: str, region: str, seed: int) -> DatabasePlan:
+    own_seed = f"{seed}/{i}"
+    rng = random.Random(own_seed)
+    breadth = BREADTHS[i % len(BREADTHS)]
+    return DatabasePlan(
+        name=f"database-{i + 1:03d}",
+        area=area,
+        domain=domain,
+        region=region,
+        tables=TABLES[i % len(TABLES)],
+        breadth=breadth,
+        shapes=tuple(shape for shape in Shape if rng.random() < SHAPE_SHARE),
+        main_rows=rng.randint(*MAIN_ROWS[breadth]),
+        seed=own_seed,
+    )
