@@ -7,7 +7,8 @@ checkout of taoyds/test-suite-sql-eval; it needs `sqlparse`, `nltk` and `tqdm`. 
 NLTK does not look for sentences: the model for that is a download of its own, and a query is one sentence.
 
 Every time is that of a whole process. The rounds of all contenders are interleaved, and medians compared.
-`cold` is a first run, with an empty cache folder; `warm` finds the results of gold queries of an earlier run.
+`cold` is a first run, with an empty cache folder; `warm` is the same command once more; `gold` finds the results
+of the gold queries of an earlier run, and no verdicts: other predictions for a split that was scored before.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "cold_ratio": statistics.median(file["cold_ratio"] for file in files),
         "warm_ratio": statistics.median(file["warm_ratio"] for file in files),
+        "gold_ratio": statistics.median(file["gold_ratio"] for file in files),
         "label_share": labels["share"],
         "verdicts_differ": sum(file["verdicts_differ"] for file in files),
         "files": files,
@@ -122,12 +124,14 @@ class Bench:
         """Time the scoring of one file, and compare every verdict."""
         predictions = predictions.absolute()
         differ, official_ex, ours_ex = self._verdicts(predictions)
-        times: dict[str, list[float]] = {"official": [], "cold": [], "warm": []}
+        times: dict[str, list[float]] = {"official": [], "cold": [], "warm": [], "gold": []}
         for _ in range(rounds):
             times["official"].append(self._official(predictions).seconds)
             shutil.rmtree(self.folder / "cold", ignore_errors=True)
             times["cold"].append(self._score(predictions, cache=self.folder / "cold").seconds)
             times["warm"].append(self._score(predictions, cache=self.folder / "warm").seconds)
+            (self.folder / "warm" / "gold" / "verdicts.sqlite").unlink()
+            times["gold"].append(self._score(predictions, cache=self.folder / "warm").seconds)
         medians = {name: statistics.median(found) for name, found in times.items()}
         result = {
             "file": predictions.name,
@@ -136,12 +140,13 @@ class Bench:
             "verdicts_differ": differ,
             "cold_ratio": medians["official"] / medians["cold"],
             "warm_ratio": medians["official"] / medians["warm"],
+            "gold_ratio": medians["official"] / medians["gold"],
             "seconds": {name: [min(found), medians[name], max(found)] for name, found in times.items()},
         }
         say(
             f"{predictions.name}: official {medians['official']:.2f} s, cold {medians['cold']:.2f} s "
-            f"({result['cold_ratio']:.1f}x), warm {medians['warm']:.2f} s ({result['warm_ratio']:.1f}x); "
-            f"{differ} verdicts differ"
+            f"({result['cold_ratio']:.1f}x), gold known {medians['gold']:.2f} s ({result['gold_ratio']:.1f}x), "
+            f"warm {medians['warm']:.2f} s ({result['warm_ratio']:.1f}x); {differ} verdicts differ"
         )
         return result
 
@@ -213,6 +218,7 @@ class Bench:
 
     def _label(self, candidates: Sequence[dict[str, Any]]) -> Run:
         shutil.rmtree(self.folder / "labels", ignore_errors=True)
+        shutil.rmtree(self.folder / "label-cache", ignore_errors=True)  # no verdict of the run before
         path = self.folder / "candidates.jsonl"
         path.write_text("".join(json.dumps(each) + "\n" for each in candidates))
         return run(
@@ -230,7 +236,7 @@ class Bench:
                 "--out",
                 self.folder / "labels",
             ],
-            env={"SENSE_HOME": str(self.folder / "warm")},
+            env={"SENSE_HOME": str(self.folder / "label-cache")},
         )
 
     def _verdicts(self, predictions: Path) -> tuple[int, float, float]:

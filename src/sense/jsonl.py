@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -19,6 +21,8 @@ from pydantic import TypeAdapter, ValidationError
 from sense.errors import DataError, shorten
 
 Record = TypeVar("Record")
+
+WRITE_EVERY_S = 0.1  # all that a kill can cost of what is written soon
 
 
 def read(path: Path, record_type: type[Record]) -> list[Record]:
@@ -83,6 +87,8 @@ class Appender:
         """Open `path` for appending and take off an unfinished last line."""
         _drop_unfinished_line(path)
         self._file = path.open("a", encoding="utf-8")
+        self._soon: list[str] = []
+        self._written_at = time.monotonic()
 
     def __enter__(self) -> Self:
         """Return the appender itself."""
@@ -91,18 +97,32 @@ class Appender:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file."""
+        """Write what waits, and close the file."""
+        self.add()
         self._file.close()
 
     def add(self, *records: object) -> None:
         """Write records with one call to the system, so that a kill leaves all of them or a torn tail."""
-        self._file.write("".join(to_line(record) for record in records))
+        self._file.write("".join([*self._soon, *map(to_line, records)]))
         self._file.flush()
+        self._soon.clear()
+        self._written_at = time.monotonic()
+
+    def add_soon(self, record: object) -> None:
+        """Write a record with those of the next moment; for records made in less time than a write takes."""
+        self._soon.append(to_line(record))
+        if time.monotonic() - self._written_at > WRITE_EVERY_S:
+            self.add()
 
 
 def _fields_of(record: Any) -> dict[str, Any]:
     # Ours are flat; `asdict` copies every value of them, in several times the time of writing.
-    return {field.name: getattr(record, field.name) for field in fields(record)}
+    return {name: getattr(record, name) for name in _names(type(record))}
+
+
+@lru_cache(maxsize=100)
+def _names(record_type: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(record_type))
 
 
 def to_line(record: object) -> str:

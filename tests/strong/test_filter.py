@@ -21,6 +21,7 @@ from sense.rundir import RunDir
 from sense.stage import Outcome
 from sense.strong import filter as stage
 from sense.strong import generate
+from sense.strong.checks import Item
 
 from .conftest import DATABASE, DEMO
 
@@ -44,18 +45,24 @@ def dropped(folder: Path) -> list[tuple[str, str]]:
     ("sql", "check", "reason"),
     [
         pytest.param("SELECT wing FROM bird", "runs", "no such column: wing", id="no such column"),
-        pytest.param("which birds?", "runs", 'near "which": syntax error', id="prose"),
-        pytest.param("", "runs", "there is no statement", id="empty"),
-        pytest.param("DELETE FROM bird", "runs", "only reading is allowed, not DELETE", id="writes"),
-        pytest.param("ATTACH 'x' AS y", "runs", "only reading is allowed, not ATTACH", id="attaches"),
-        pytest.param(f"{GOOD}; DROP TABLE bird", "runs", "more than one statement", id="two statements"),
+        pytest.param("which birds?", "parses", "Invalid expression / Unexpected token", id="prose"),
+        pytest.param("", "one_statement", "there is no statement", id="empty"),
+        pytest.param("DELETE FROM bird", "reads_only", "only reading is allowed, not DELETE", id="writes"),
+        pytest.param("ATTACH 'x' AS y", "reads_only", "only reading is allowed, not ATTACH", id="attaches"),
+        pytest.param(
+            f"{GOOD}; DROP TABLE bird", "one_statement", "more than one statement", id="two statements"
+        ),
         pytest.param(ENDLESS, "runs", "stopped after 0.3 s", id="hangs"),
         pytest.param("SELECT kind FROM bird WHERE id = 9", "returns_rows", "no rows", id="no rows"),
         pytest.param(
             "SELECT max(id) FROM bird WHERE id = 9", "says_something", "nothing but NULL", id="NULL"
         ),
         pytest.param("SELECT a.id FROM bird a, bird b", "bounded", "9 rows", id="too many rows"),
-        pytest.param("VALUES (1)", "has_hardness", "not parsed", id="no SELECT"),
+        pytest.param(
+            "SELECT count(id) FROM bird WHERE id = 9", "says_something", "counts nothing", id="zero"
+        ),
+        pytest.param("VALUES (1)", "not_constant", "reads no table", id="no SELECT"),
+        pytest.param(f"{GOOD} {' ' * 20_000}", "is_text", "over 20000 characters", id="too long"),
         pytest.param("SELECT '\ud800' FROM bird", "is_text", "not Unicode", id="half a character"),
         pytest.param("SELECT KIND FROM bird AS b;", "new_query", "same query as one before", id="same query"),
     ],
@@ -82,15 +89,98 @@ def test_a_question_that_is_none_or_not_new_is_dropped(filtered: Filtered, quest
     assert [name for name, _ in dropped(folder)] == [check]
 
 
-def test_the_same_question_about_another_database_is_new(filtered: Filtered) -> None:
-    outcome, _ = filtered([DATABASE, DATABASE | {"db_id": "loft"}], [item(1), item(1, db_id="loft")])
-    assert outcome.summary["kept"] == 2
+def test_nearly_the_same_question_about_another_database_is_not_new(filtered: Filtered) -> None:
+    items = [item(1, question="Which birds?"), item(1, db_id="loft", question="which BIRDS")]
+    _, folder = filtered([DATABASE, DATABASE | {"db_id": "loft"}], items)
+    assert dropped(folder) == [("new_wording", "nearly the same as: Which birds?")]
+
+
+def test_of_queries_that_differ_in_values_alone_two_are_kept(filtered: Filtered) -> None:
+    same = [item(n, f"SELECT kind FROM bird WHERE id <> {n}") for n in range(4, 8)]
+    elsewhere = item(1, "SELECT kind FROM bird WHERE id <> 9", db_id="loft", question="What kinds?")
+    outcome, folder = filtered([DATABASE, DATABASE | {"db_id": "loft"}], [*same, elsewhere])
+    assert dropped(folder) == [("new_skeleton", "2 before it differ in values alone")] * 2
+    assert outcome.summary["kept"] == 3
+
+
+def test_what_resembles_a_held_out_question_is_dropped(filtered: Filtered, tmp_path: Path) -> None:
+    held = [
+        {
+            "db_id": "mews",
+            "question": "Who keeps a merlin now?",
+            "SQL": "SELECT id FROM bird WHERE kind = 'x'",
+        }
+    ]
+    (tmp_path / "dev.json").write_text(json.dumps(held))
+    items = [
+        item(1, "SELECT id FROM bird WHERE kind = 'hobby'"),
+        item(2, "SELECT keeper FROM bird", question="Who keeps a MERLIN now?"),
+        item(3),
+    ]
+    outcome, folder = filtered([DATABASE], items, against=[tmp_path / "dev.json"])
+    assert dropped(folder) == [
+        ("query_not_held_out", "dev.json: SELECT id FROM bird WHERE kind = 'x'"),
+        ("question_not_held_out", "dev.json: Who keeps a merlin now?"),
+    ]
+    assert outcome.summary["against"] == {"questions": {"dev.json": 1}, "same_names": {"dev.json": ["mews"]}}
+
+
+STRICT = [
+    pytest.param(
+        "SELECT kind FROM bird WHERE id < 3 AND id > 1",
+        {"strict_hardness": True},
+        "hardness_as_asked",
+        id="level",
+    ),
+    pytest.param("SELECT kind FROM bird WHERE id < 5", {"literals": "drop"}, "values_said", id="literal"),
+    pytest.param(
+        "SELECT kind FROM bird WHERE keeper IS NULL", {"grammar": "spider"}, "in_spider_grammar", id="grammar"
+    ),
+]
+
+
+@pytest.mark.parametrize(("sql", "settings", "measure"), STRICT)
+def test_what_is_only_counted_drops_if_that_is_wanted(
+    filtered: Filtered, sql: str, settings: dict[str, Any], measure: str
+) -> None:
+    items = [item(1, sql, question="Which kinds?")]
+    counted, _ = filtered([DATABASE], items, name="counted")
+    assert (counted.summary["kept"], counted.summary["reported"][measure]) == (1, 1)
+    strict, _ = filtered([DATABASE], [*items, item(2)], name="strict", **settings)
+    assert (strict.summary["kept"], strict.summary["dropped"]) == (1, {measure: 1})
+
+
+def test_the_summary_shows_the_first_three_of_what_a_check_dropped(filtered: Filtered) -> None:
+    outcome, _ = filtered([DATABASE], [item(n, f"SELECT a{n} FROM bird") for n in range(4)] + [item(9)])
+    assert outcome.summary["dropped"] == {"runs": 4}
+    assert [shown["reason"] for shown in outcome.summary["examples"]["runs"]] == [
+        f"no such column: a{n}" for n in range(3)
+    ]
+
+
+def test_what_was_asked_of_a_question_goes_along_measured(filtered: Filtered) -> None:
+    more = {"style": "vague", "evidence": "a falcon is a bird", "features": ["limit", "window"]}
+    outcome, folder = filtered(
+        [DATABASE], [item(1, "SELECT kind FROM bird LIMIT 2", **more), item(2)], test_share=0
+    )
+    plain, asked = sorted(json.loads((folder / "data/train.json").read_text()), key=len)
+    assert set(asked) - set(plain) == {"style", "evidence", "features"}
+    assert (asked["style"], asked["evidence"], asked["features"]) == (
+        "vague",
+        "a falcon is a bird",
+        ["limit"],
+    )
+    assert outcome.summary["features"] == {
+        "limit": {"asked": 1, "used": 1},
+        "window": {"asked": 1, "used": 0},
+    }
+    assert load_questions(folder / "data", "train")[0].evidence == "a falcon is a bird"
 
 
 def test_one_in_twenty_may_have_no_rows_if_it_says_so(filtered: Filtered) -> None:
     some = [item(n, f"SELECT kind FROM bird WHERE id < {n}") for n in range(2, 40)]
     none = [item(n, f"SELECT id FROM bird WHERE id = {n}", empty=True) for n in range(40, 43)]
-    outcome, folder = filtered([DATABASE], some + none)  # 5 % of 41 asked: two
+    outcome, folder = filtered([DATABASE], some + none, max_per_skeleton=40)  # 5 % of 41 asked: two
     assert dropped(folder) == [("returns_rows", "more empty results than allowed")]
     assert outcome.summary["kept"] == 40
 
@@ -115,7 +205,8 @@ def test_rows_left_out_are_listed(filtered: Filtered) -> None:
 
 
 def test_the_result_is_a_data_folder(filtered: Filtered) -> None:
-    _, folder = filtered([DATABASE], [item(n, f"SELECT kind FROM bird WHERE id <> {n}") for n in range(4, 8)])
+    items = [item(n, f"SELECT kind FROM bird WHERE id <> {n}") for n in range(4, 8)]
+    _, folder = filtered([DATABASE], items, max_per_skeleton=4)
     train, test = load_questions(folder / "data", "train"), load_questions(folder / "data", "test")
     assert (len(train), len(test)) == (3, 1)
     check_databases(folder / "data", train + test)
@@ -153,7 +244,7 @@ def test_a_split_takes_the_share_of_every_hardness() -> None:
     easy = [f"SELECT a FROM t WHERE b = {n}" for n in range(8)]
     hard = [f"SELECT a FROM t WHERE b IN (SELECT b FROM u WHERE c = {n})" for n in range(4)]
     items = [
-        stage.Item(id=f"{db_id}/{n}", db_id=db_id, level="x", question=str(n), sql=sql)
+        Item(id=f"{db_id}/{n}", db_id=db_id, level="x", question=str(n), sql=sql)
         for db_id in ("one", "two", "three")
         for n, sql in enumerate(easy + hard)
     ]
@@ -203,6 +294,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped replies, synthesized and filtered twice."""
     folder = tmp_path_factory.mktemp("demo")
     settings = {
+        "plan": "fixed",
         "model": "strong-model",
         "seed": 1,
         "replies": sorted(DEMO.glob("replies-*.jsonl")),

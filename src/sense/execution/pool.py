@@ -8,7 +8,7 @@ was killed from outside, say) is tried once more in a new one.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -23,6 +23,7 @@ from sense.execution.protocol import NOTHING, Message, Phase, decode_ending
 from sense.execution.rules import Rule
 from sense.execution.run import MAX_SQL_BYTES, Limits
 from sense.execution.spawn import cores
+from sense.execution.verdict_store import VerdictStore, verdict_key
 
 BATCHES_PER_WORKER = 32  # of few items near the end: no worker is left alone with many slow ones
 MAX_BATCH = 128
@@ -74,12 +75,15 @@ class Pool:
         Args:
             limits: what each query may use.
             workers: processes; 0 for one on each core that this process may use.
-            gold_store: folder where the results of gold queries are kept for other runs; None: they are not.
+            gold_store: folder where the results of gold queries, and verdicts, are kept for other runs; None:
+                they are not.
         """
         self._limits, self._gold_store = limits, gold_store
         self._size = workers or cores()
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._crew: list[Worker] = []
+        self._digests: dict[Path, str | None] = {}
+        self._store = None if gold_store is None else VerdictStore(gold_store)
 
     def __enter__(self) -> Self:
         """Start the processes."""
@@ -89,6 +93,8 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         """End them."""
         self._end()
+        if self._store is not None:
+            self._store.close()
 
     def stop(self) -> None:
         """End the processes; the next call starts new ones."""
@@ -122,27 +128,55 @@ class Pool:
 
         Arguments and errors are those of `run`.
         """
-        copies = Counter(jobs)
-        unique = list(copies)
-        places = {job: place for place, job in enumerate(unique)}
+        first: dict[CompareJob, int] = {}
+        places = [first.setdefault(job, len(first)) for job in jobs]
+        unique = list(first)
+        copies = Counter(places)
         found: dict[int, Comparison] = {}
         turn = 0
-        batches = self._compare_batches(unique)
-        for index, reply in self._work(batches, max_ahead=len(unique)):
-            found[index] = _comparison(reply, self._limits)
+        for index, comparison in self._compare(unique):
+            found[index] = comparison
             if on_done is not None:
-                for _ in range(copies[unique[index]]):
+                for _ in range(copies[index]):
                     on_done()
-            while turn < len(jobs) and (place := places[jobs[turn]]) in found:
-                yield found[place]
+            while turn < len(places) and places[turn] in found:
+                yield found[places[turn]]
                 turn += 1
 
-    def _compare_batches(self, jobs: Sequence[CompareJob]) -> Iterator[Batch]:
+    def _compare(self, jobs: Sequence[CompareJob]) -> Iterator[tuple[int, Comparison]]:
+        """Yield what is known from earlier runs, then the rest in the order in which it is done."""
+        if self._store is None:
+            known: dict[int, Comparison] = {}
+            keys: dict[int, bytes] = {}
+        else:
+            keys = {index: key for index, job in enumerate(jobs) if (key := self._key(job)) is not None}
+            kept = self._store.get(keys.values())
+            known = {index: kept[key] for index, key in keys.items() if key in kept}
+        yield from known.items()
+        fresh: dict[bytes, Comparison] = {}
+        batches = self._compare_batches({index: job for index, job in enumerate(jobs) if index not in known})
+        try:
+            for index, reply in self._work(batches, max_ahead=len(jobs)):
+                comparison = _comparison(reply, self._limits)
+                if index in keys:
+                    fresh[keys[index]] = comparison
+                yield index, comparison
+        finally:
+            if self._store is not None:
+                self._store.put(fresh)
+
+    def _key(self, job: CompareJob) -> bytes | None:
+        digests = [digest for path in job.databases if (digest := self._digest(path)) is not None]
+        if len(digests) < len(job.databases):
+            return None
+        return verdict_key(digests, gold_sql=job.gold_sql, candidate_sql=job.candidate_sql, rule=job.rule)
+
+    def _compare_batches(self, jobs: Mapping[int, CompareJob]) -> Iterator[Batch]:
         """Cut the jobs into batches of one rule and database each, in the order in which they begin."""
         size = max(1, min(MAX_BATCH, len(jobs) // (self._size * BATCHES_PER_WORKER)))
         batches: list[tuple[CompareJob, dict[int, list[Any]]]] = []
         growing: dict[tuple[tuple[Path, ...], Rule], dict[int, list[Any]]] = {}
-        for index, job in enumerate(jobs):
+        for index, job in jobs.items():
             items = growing.get((job.databases, job.rule))
             if items is None or len(items) == size:
                 items = growing[job.databases, job.rule] = {}
@@ -154,6 +188,11 @@ class Pool:
 
     def _digest(self, path: Path) -> str | None:
         """Hash a database for the store; None where results are not kept or the file is not all of it."""
+        if path not in self._digests:
+            self._digests[path] = self._find_digest(path)
+        return self._digests[path]
+
+    def _find_digest(self, path: Path) -> str | None:
         if self._gold_store is None or not path.is_file():  # to read a pipe would take for ever
             return None
         if any(path.with_name(path.name + end).exists() for end in UNFINISHED):

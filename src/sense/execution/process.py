@@ -70,10 +70,9 @@ class Worker:
         if self.is_free() or self.stuck_with is not None:
             return float("inf")
         work = self._board.read()
-        if not self.is_ready or work.item == NOTHING:  # no SQL is run yet: it loads what it needs
-            return self._given_at + START_TIMEOUT_S - time.monotonic()
-        since = max(self._given_at, work.since)
-        return since + self._limits.timeout_s + self._limits.grace_s - time.monotonic()
+        is_loading = not self.is_ready or work.item == NOTHING  # it runs no SQL
+        allowed_s = START_TIMEOUT_S if is_loading else self._limits.timeout_s + self._limits.grace_s
+        return max(self._given_at, work.since) + allowed_s - time.monotonic()
 
     def kill_as_stuck(self) -> None:
         """Kill it; its last event will follow."""

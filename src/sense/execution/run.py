@@ -154,11 +154,13 @@ class Reader:
             self._was_used = False
 
     def _connect(self) -> sqlite3.Connection:
-        connection = open_read_only(self._database)
+        connection = None
         try:
+            connection = open_read_only(self._database)
             _fence(connection, self._guard, self._limits)
-        except sqlite3.Error as error:
-            connection.close()
+        except (sqlite3.Error, UnicodeError) as error:  # the latter where SQLite names what is no text
+            if connection is not None:
+                connection.close()
             raise DatabaseError(f"{self._database}: cannot be read: {error}") from None
         connection.text_factory = str  # far faster; where a text is not UTF-8 its query is run again
         return connection
@@ -204,7 +206,8 @@ def _fence(connection: sqlite3.Connection, guard: _Guard, limits: Limits) -> Non
 def _connect_virtual_tables(connection: sqlite3.Connection, names: list[str]) -> None:
     """Use each virtual table once: on first use a module declares its columns, which looks like a write."""
     for name in ["json_each", "json_tree", *names]:
-        with contextlib.suppress(sqlite3.Error):  # its module is not there; a query that needs it will say so
+        # Its module is not there, or its name is no text: a query that needs it will say so.
+        with contextlib.suppress(sqlite3.Error, UnicodeError):
             connection.execute(f"SELECT 1 FROM {name} LIMIT 0")
 
 

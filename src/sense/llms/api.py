@@ -1,43 +1,35 @@
-"""Ask a model behind any OpenAI-compatible server (chat completions): many requests at a time, within caps.
+"""Ask a model behind any OpenAI-compatible server: many requests at a time, within caps, none paid for twice.
 
 One thread: requests are tasks of an event loop that lives as long as `ask`. So counters need no locks, Ctrl-C
 ends every request at once, and a reply is handed over before anything else can happen.
-
-Source: OpenAI's API reference, "Create chat completion".
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx2
 
 from sense.errors import ConfigError, ModelError, nearest
+from sense.llms.api_server import Again, Charge, Outcome, Server, api_key, request_body
 from sense.llms.batch_files import Reply, Request
 from sense.llms.budget import NOTHING, Budget, Caps, Cost, Price, cost, read_prices, worst_case
-from sense.llms.rate import AdaptiveLimit, backoff_s, retry_after_s
+from sense.llms.rate import AdaptiveLimit, backoff_s
 from sense.llms.reply_cache import ReplyCache, request_key
-from sense.llms.server import ENDS_ALL, MAX_ERROR_BYTES, OVERLOADED, TRY_AGAIN, Server, api_key, read_reply
 from sense.progress import say
 
-CONNECT_TIMEOUT_S = 20.0
-MAX_RETRY_AFTER_S = 900.0  # who is asked to wait longer has used up a day, and had better be told
 GIVE_UPS_IN_A_ROW = 5  # then the server is down, and the other requests would only wait for nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
-    """Where and how to ask. The key is no setting: see `server.api_key`.
+    """Where and how to ask. The key is no setting: it is read from the environment when requests are sent.
 
     Args:
         base_url: what stands before `/chat/completions`, such as `https://api.openai.com/v1`.
@@ -75,8 +67,8 @@ class Tally:
     answered: int = 0
     failed: int = 0
     from_cache: int = 0
-    unsent: int = 0
-    sent: int = 0
+    unsent: int = 0  # requests that got no reply, for a cap was reached or the server ended it
+    sent: int = 0  # tries
     unreported: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -84,147 +76,117 @@ class Tally:
 
 
 class ApiProvider:
-    """A model behind a server. Caps and the rate that the server takes hold over all calls of `ask`."""
+    """A model behind a server. Caps, and the rate that the server takes, hold over all calls of `ask`."""
 
     def __init__(self, settings: ApiSettings, *, rng: random.Random) -> None:
-        """Check the settings; nothing is sent yet. `rng` draws the waits between tries."""
+        """Check the settings; nothing is sent yet. `rng` draws the waits between tries.
+
+        Raises:
+            ConfigError: the base URL is none.
+        """
         assert settings.concurrency >= 1 and settings.tries >= 1
         self.tally = Tally()
-        self._settings = settings
-        self._server = Server(settings.base_url)
-        self._budget = Budget(settings.caps)
-        self._rate = AdaptiveLimit(most=settings.concurrency)
-        self._rng = rng
+        self.settings = settings
+        self.server = Server(
+            settings.base_url, timeout_s=settings.timeout_s, max_reply_bytes=settings.max_reply_bytes
+        )
+        self.budget = Budget(settings.caps)
+        self.rate = AdaptiveLimit(most=settings.concurrency)
+        self.rng = rng
 
     def ask(self, requests: Sequence[Request], *, on_reply: Callable[[Reply], None]) -> None:
-        """Send the requests, hand over each reply when it comes, in the calling thread.
+        """Send the requests, and hand over each reply when it comes, in the calling thread.
 
         Where a cap is reached the rest is not sent: `tally.unsent` counts what got no reply.
 
         Raises:
             ConfigError: a cap in USD, and no price.
             DiskError: the cache cannot be used.
-            ModelError: the server refuses the key or the model, or does not answer; what came was handed over.
+            ModelError: the server refuses the key or the model, or is down; what came was handed over.
         """
-        named = [replace(r, model=self._settings.model) if self._settings.model else r for r in requests]
+        named = [replace(r, model=self.settings.model) if self.settings.model else r for r in requests]
         self._check_prices(named)
         key = api_key()
         with contextlib.ExitStack() as stack:
-            folder = self._settings.cache
+            folder = self.settings.cache
             cache = stack.enter_context(ReplyCache(folder)) if folder else None
-            deliver = _Deliver(self._server.url, cache, on_reply, self.tally)
-            missing = [request for request in named if not deliver.from_cache(request)]
-            asking = _Asking(
-                self._settings,
-                server=self._server,
-                key=key,
-                budget=self._budget,
-                rate=self._rate,
-                rng=self._rng,
-                deliver=deliver,
-            )
+            hand_over = _HandOver(self.server.url, cache, on_reply, self.tally)
+            missing = [request for request in named if not hand_over.from_cache(request)]
+            asking = _Asking(self, key, hand_over)
             if missing:
-                _run_alone(asking, missing)
-        unsent = len(missing) - deliver.delivered
+                try:
+                    asyncio.run(asking.run(missing))
+                except BaseExceptionGroup as group:  # what on_reply or the cache raised in one of the tasks
+                    raise group.exceptions[0] from None
+        unsent = len(missing) - hand_over.count
         self.tally.unsent += unsent
         rest = f"{unsent} of {len(requests)} requests have no reply"
         if isinstance(asking.stopped_by, ModelError):
             raise ModelError(f"{asking.stopped_by}; {rest}")
         if asking.stopped_by:
-            say(
-                f"{self._server.url}: {asking.stopped_by} is reached: {rest}; raise it and ask again for them"
-            )
+            say(f"{self.server.url}: {asking.stopped_by} is reached: {rest}; ask again with a higher one")
 
     def _check_prices(self, requests: Sequence[Request]) -> None:
-        prices = self._settings.prices
-        for model in sorted({request.model for request in requests} - prices.keys()):
-            if self._settings.caps.max_usd is not None:
-                raise ConfigError(
-                    f"max_usd needs the price of {model!r}; give it, or cap tokens ({nearest(model, prices)})"
-                )
+        prices = self.settings.prices
+        unpriced = sorted({request.model for request in requests} - prices.keys())
+        if unpriced and self.settings.caps.max_usd is not None:
+            known = nearest(unpriced[0], prices)
+            raise ConfigError(f"max_usd needs the price of {unpriced[0]!r}; add it, or cap tokens; {known}")
 
 
-def _run_alone(asking: _Asking, requests: Sequence[Request]) -> None:
-    try:
-        asyncio.run(asking.run(requests))
-    except BaseExceptionGroup as group:  # what on_reply or the cache raised, wrapped by the task group
-        raise group.exceptions[0] from None
-
-
-class _Deliver:
+class _HandOver:
     """Hands replies over, and keeps the good ones for a rerun."""
 
     def __init__(
         self, url: str, cache: ReplyCache | None, on_reply: Callable[[Reply], None], tally: Tally
     ) -> None:
-        self.delivered = 0
-        self.tally = tally
-        self._url, self._cache, self._on_reply = url, cache, on_reply
+        self.count = 0  # without those from the cache
+        self._url, self._cache, self._on_reply, self._tally = url, cache, on_reply, tally
+
+    def __call__(self, request: Request, reply: Reply) -> None:
+        self.count += 1
+        if reply.error is None:
+            self._tally.answered += 1
+        else:
+            self._tally.failed += 1
+        try:
+            if self._cache and reply.error is None:
+                self._cache.put(self._key(request), reply)
+        finally:  # it is paid for: the caller gets it even if the disk is full
+            self._on_reply(reply)
 
     def from_cache(self, request: Request) -> bool:
         """Hand over the kept reply to a request, if there is one."""
         kept = self._cache.get(self._key(request)) if self._cache else None
         if kept is None:
             return False
-        self.tally.from_cache += 1
+        self._tally.from_cache += 1
         self._on_reply(kept)
         return True
 
-    def __call__(self, request: Request, reply: Reply) -> None:
-        self.delivered += 1
-        if reply.error is None:
-            self.tally.answered += 1
-        else:
-            self.tally.failed += 1
-        try:
-            if self._cache and reply.error is None:
-                self._cache.put(self._key(request), reply)
-        finally:  # it is paid for, so the caller gets it even if the disk is full
-            self._on_reply(reply)
-
     def _key(self, request: Request) -> str:
-        return request_key(self._url, request.custom_id, _body(request))
-
-
-class _Again(NamedTuple):
-    """A try that failed for a while: why, and how long the server asks to be left alone."""
-
-    reason: str
-    retry_after_s: float | None = None
+        return request_key(self._url, request.custom_id, request_body(request))
 
 
 class _Asking:
-    """One call of `ask`: workers that take requests from one iterator, until none are left or all must stop."""
+    """One call of `ask`: workers take requests from one iterator until it is empty or all must stop."""
 
-    def __init__(
-        self,
-        settings: ApiSettings,
-        *,
-        server: Server,
-        key: str | None,
-        budget: Budget,
-        rate: AdaptiveLimit,
-        rng: random.Random,
-        deliver: _Deliver,
-    ) -> None:
-        self.stopped_by: ModelError | str | None = None
-        self._settings, self._server, self._key = settings, server, key
-        self._budget, self._rate, self._rng, self._deliver = budget, rate, rng, deliver
-        self._tally = deliver.tally
-        self._in_flight = self._give_ups = 0
-        self._reached = False
+    def __init__(self, provider: ApiProvider, key: str | None, hand_over: _HandOver) -> None:
+        self.stopped_by: ModelError | str | None = None  # a string names a cap
+        self._settings, self._server, self._budget = provider.settings, provider.server, provider.budget
+        self._rate, self._rng, self._tally = provider.rate, provider.rng, provider.tally
+        self._key, self._hand_over = key, hand_over
+        self._in_flight = self._given_up = 0
         self._stopped, self._changed = asyncio.Event(), asyncio.Event()
 
     async def run(self, requests: Sequence[Request]) -> None:
-        """Serve all requests, with one worker for each that may be in flight."""
+        """Serve all requests, with a worker for each that may be in flight."""
         workers = min(self._settings.concurrency, len(requests))
         left = iter(requests)
-        client = httpx2.AsyncClient(
-            headers=self._server.headers(self._key),
-            timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S),
-            limits=httpx2.Limits(max_connections=workers, max_keepalive_connections=workers),
-        )
-        async with client, asyncio.TaskGroup() as group:
+        async with (
+            self._server.connect(self._key, connections=workers) as client,
+            asyncio.TaskGroup() as group,
+        ):
             for _ in range(workers):
                 group.create_task(self._work(client, left))
 
@@ -237,45 +199,35 @@ class _Asking:
     async def _serve(self, client: httpx2.AsyncClient, request: Request) -> None:
         """Try until there is a reply, the tries are used up, or all must stop."""
         worst = worst_case(request, self._settings.prices.get(request.model))
+        reason = ""
         for tries in range(1, self._settings.tries + 1):
             sent_in = await self._enter(worst)
             if sent_in is None:
                 return
             try:
-                outcome = await self._try(client, request, worst=worst, sent_in=sent_in)
-                if isinstance(outcome, Reply):
-                    self._give_ups = 0
-                    self._deliver(request, outcome)
+                outcome = await self._server.send(client, request, key=self._key)
+                self._settle(request, outcome, worst)
+                if isinstance(outcome.result, Reply):
+                    self._rate.on_answer()
+                    self._given_up = 0
+                    self._hand_over(request, outcome.result)
                     return
             finally:
                 self._in_flight -= 1
                 self._wake()
-            if isinstance(outcome, ModelError):
-                self._stop(outcome)
+            if isinstance(outcome.result, ModelError):
+                self._stop(outcome.result)
                 return
-            if outcome.retry_after_s is not None:
-                self._rate.pause(outcome.retry_after_s, now=time.monotonic())
-            elif tries < self._settings.tries:
+            reason = outcome.result.reason
+            self._slow_down(outcome.result, sent_in)
+            if tries < self._settings.tries:
                 await self._rest(backoff_s(tries, first_s=self._settings.first_backoff_s, rng=self._rng))
-        self._give_up(request, outcome.reason)
-
-    def _give_up(self, request: Request, reason: str) -> None:
-        tries = self._settings.tries
-        self._deliver(
-            request, Reply(custom_id=request.custom_id, text="", error=f"failed {tries} times: {reason}")
-        )
-        self._give_ups += 1
-        if self._give_ups == GIVE_UPS_IN_A_ROW:
-            self._stop(
-                ModelError(
-                    f"{self._server.url}: {self._give_ups} requests in a row failed for good: {reason}"
-                )
-            )
+        self._give_up(request, reason)
 
     async def _enter(self, worst: Cost) -> int | None:
         """Wait until a request may go out, and reserve its worst case; None if none may any more.
 
-        A cap counts as reached when nothing is in flight whose reservation could still shrink.
+        A cap is reached when a request does not fit and nothing is in flight whose reservation may shrink.
         """
         while not self._stopped.is_set():
             pause_s = self._rate.pause_left_s(time.monotonic())
@@ -287,84 +239,48 @@ class _Asking:
                 if cap is None:
                     self._budget.reserve(worst)
                     self._in_flight += 1
-                    self._tally.sent += 1
                     return self._rate.round
                 if self._in_flight == 0:
                     self._stop(cap)
-                    return None
+                    break
             await self._changed.wait()
         return None
 
-    async def _try(
-        self, client: httpx2.AsyncClient, request: Request, *, worst: Cost, sent_in: int
-    ) -> Reply | _Again | ModelError:
-        """Send a request once, and settle what it used."""
-        content = json.dumps(_body(request)).encode()
-        try:
-            async with (
-                asyncio.timeout(self._settings.timeout_s),
-                client.stream("POST", self._server.url, content=content) as response,
-            ):
-                self._reached = True
-                good = response.status_code == 200
-                data = await _read(response, self._settings.max_reply_bytes if good else MAX_ERROR_BYTES)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+    def _settle(self, request: Request, outcome: Outcome, worst: Cost) -> None:
+        """Put what a try has used in the place of its worst case."""
+        if outcome.charge is Charge.UNSENT:
             self._budget.give_back(worst)
-            self._tally.sent -= 1
-            if not self._reached and isinstance(error, httpx2.ConnectError):
-                return ModelError(f"{self._server.url}: cannot be reached: {error}; is the server running?")
-            return _Again(f"cannot be reached: {error}")
-        except (TimeoutError, httpx2.TransportError) as error:
-            self._count(worst, reported=False)  # the server may have answered, and may charge for it
-            late = isinstance(error, TimeoutError)
-            return _Again(f"no answer in {self._settings.timeout_s:g} s" if late else f"cut off: {error!r}")
-        if good:
-            return self._read_answer(request, data, worst)
-        self._budget.settle(worst, NOTHING)
-        return self._read_refusal(request, response, data or b"", sent_in=sent_in)
-
-    def _read_answer(self, request: Request, data: bytes | None, worst: Cost) -> Reply:
-        self._rate.on_answer()
-        if data is None:
-            self._count(worst, reported=False)
-            error = f"a reply of more than {self._settings.max_reply_bytes} bytes, cut off"
-            return Reply(custom_id=request.custom_id, text="", error=error)
-        reply, reported = read_reply(request.custom_id, data, key=self._key)
-        if reported:
-            price = self._settings.prices.get(request.model)
+            return
+        used = worst
+        if outcome.charge is Charge.REFUSED:
+            used = NOTHING
+        elif isinstance(outcome.result, Reply) and outcome.charge is Charge.REPORTED:
+            reply, price = outcome.result, self._settings.prices.get(request.model)
             used = cost(reply.prompt_tokens, reply.completion_tokens, price)
-            self._budget.settle(worst, used)
-            self._count(used, reported=True)
-        else:
-            self._count(worst, reported=False)
-        return reply
-
-    def _read_refusal(
-        self, request: Request, response: httpx2.Response, data: bytes, *, sent_in: int
-    ) -> Reply | _Again | ModelError:
-        """Tell what concerns this request alone from what passes and from what ends everything."""
-        status = response.status_code
-        if status in OVERLOADED:
-            self._rate.on_refusal(sent_in)
-        why = f"status {status}: {self._server.message(data, key=self._key)}"
-        wait_s = retry_after_s(response.headers.get("retry-after"), now=datetime.now(UTC))
-        if status in ENDS_ALL or 300 <= status < 400 or b"insufficient_quota" in data:
-            hint = ENDS_ALL.get(status, "see what the server says")
-            return ModelError(f"{self._server.url}: {why}; {hint}")
-        if wait_s is not None and wait_s > MAX_RETRY_AFTER_S:
-            return ModelError(f"{self._server.url}: {why}; it asks to come again in {wait_s:.0f} s")
-        if status in TRY_AGAIN or status >= 500:
-            return _Again(why, wait_s)
-        return Reply(custom_id=request.custom_id, text="", error=why)
-
-    def _count(self, used: Cost, *, reported: bool) -> None:
-        self._tally.unreported += not reported
+        self._budget.settle(worst, used)
+        self._tally.sent += 1
+        self._tally.unreported += outcome.charge is Charge.UNKNOWN
         self._tally.prompt_tokens += used.prompt_tokens
         self._tally.completion_tokens += used.completion_tokens
         self._tally.usd += used.usd
 
+    def _slow_down(self, failed: Again, sent_in: int) -> None:
+        if failed.overloaded:
+            self._rate.on_refusal(sent_in)
+        if failed.retry_after_s is not None:
+            self._rate.pause(failed.retry_after_s, now=time.monotonic())
+
+    def _give_up(self, request: Request, reason: str) -> None:
+        error = f"failed {self._settings.tries} times: {reason}"
+        self._hand_over(request, Reply(custom_id=request.custom_id, text="", error=error))
+        self._given_up += 1
+        if self._given_up == GIVE_UPS_IN_A_ROW:
+            self._stop(
+                ModelError(f"{self._server.url}: {self._given_up} requests in a row {error}; it seems down")
+            )
+
     async def _rest(self, seconds: float) -> None:
-        """Wait, but not after all must stop."""
+        """Wait, but no longer than until all must stop."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopped.wait()
@@ -376,25 +292,6 @@ class _Asking:
         self._wake()
 
     def _wake(self) -> None:
+        """Let everyone who waits look again."""
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-def _body(request: Request) -> dict[str, object]:
-    return {
-        "model": request.model,
-        "messages": [asdict(message) for message in request.messages],
-        "temperature": request.temperature,
-        "max_tokens": request.max_tokens,
-    }
-
-
-async def _read(response: httpx2.Response, most: int) -> bytes | None:
-    """Read a body; None where it is longer than `most` bytes, of which no more are taken in."""
-    data = bytearray()
-    async with aclosing(response.aiter_raw()) as chunks:
-        async for chunk in chunks:
-            data += chunk
-            if len(data) > most:
-                return None
-    return bytes(data)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from sense import jsonl
 from sense.errors import ConfigError
@@ -34,6 +34,8 @@ _Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
     """USD per million tokens; `batch_discount` is the share taken off when asked by batch files."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     input: _Usd
     output: _Usd

@@ -1,4 +1,4 @@
-"""How fast to ask a server: as many requests at a time as it takes, and none while it asks to be left alone."""
+"""How fast to ask a server: as many requests at a time as it takes, none while it asks to be left alone."""
 
 from __future__ import annotations
 

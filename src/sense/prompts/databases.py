@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a request's lines are the model's to read)
 """What a strong model is asked when the domain of a database is fixed: its schema and its rows.
 
 The rows are asked for so that queries of every kind have something to find in them: NULLs, ties, repeated
@@ -18,6 +19,11 @@ COLUMNS_TEXT = {
 }
 MOST_ROWS = {"small": 100, "medium": 80, "wide": 62}  # that 2,800 tokens hold
 LEAST_OTHER_ROWS = 6
+NAMING_TEXT = {
+    "snake": "in snake_case (well_site, depth_m, fee_eur, is_open)",
+    "capitals": "in words with capitals and underscores (Well_Site, Depth_m, Fee_EUR, Is_Open)",
+    "camel": "in camelCase (wellSite, depthM, feeEur, isOpen)",
+}
 SHAPE_TEXT = {
     "self_reference": "One table refers to itself, as a person to the one who trained them or a part to the whole it "
     "belongs to; chains of two and three rows occur, and the topmost rows have NULL there.",
@@ -36,6 +42,7 @@ def database_in_domain_request(
     db_id: str,
     tables: int,
     breadth: str,
+    naming: str,
     shapes: Sequence[str],
     main_rows: int,
 ) -> list[Message]:
@@ -48,21 +55,21 @@ def database_in_domain_request(
 
 2. Schema
 - Exactly {tables} tables for SQLite, with {COLUMNS_TEXT[breadth]}. All of them are connected by foreign keys, and many rows of one refer to the same row of another.
-- Names are English, in snake_case, and say by themselves what is meant, with the unit where there is one (depth_m, fee_eur). No reserved words, no spaces, no abbreviations that have to be guessed; no two columns of a table that could be taken for each other.
-- Types are INTEGER, REAL and TEXT; dates are TEXT 'YYYY-MM-DD'; yes or no is INTEGER 1 or 0 in a column called is_... or has_.... Numbers, texts with few different values, names and dates all occur.
-- Every table has a PRIMARY KEY; every foreign key is declared with REFERENCES. No CHECK, no DEFAULT, no indexes, no generated columns, no triggers, no views.{shape}
+- Names of tables and columns are English, {NAMING_TEXT[naming]}, and say by themselves what is meant, with the unit where there is one. No reserved words, no spaces, no abbreviations that have to be guessed; no two columns of a table that could be taken for each other.
+- Types are INTEGER, REAL and TEXT; dates are TEXT 'YYYY-MM-DD'; yes or no is INTEGER 1 or 0. Numbers, texts with few different values, names and dates all occur.
+- Every table has a PRIMARY KEY; every foreign key is declared with REFERENCES. Plain CREATE TABLE statements, each on one line: no CHECK, no DEFAULT, no indexes, no generated columns.{shape}
 
 3. Rows
 - About {main_rows} rows in the main table, the one that records what happens day by day; 6 to 15 in each other table, or up to 24 in a second one that records happenings; no more than {most_rows} rows in all tables together. The whole answer has about 2,000 to 2,800 tokens, so keep texts short, write each row on a line of its own, and put no spaces after the commas in it.
 - They look real: names and places that fit, uneven numbers (most small, some large), decimals where things are measured. They make sense together: nothing ends before it begins, no event comes before what it is about, no total contradicts its parts.
 - A text column with few different values (a kind, a state) has each of them at least twice, some far more often than others, always in the same spelling. What people call a thing or a person by is unique within its table; some names share a word or a beginning.
-- Dates spread over at least four years. At least two columns have NULL in about every sixth row, where a value can be unknown or not there yet; other columns have no NULL.
+- Dates spread over at least four years. At least two columns have NULL in about every sixth row, where a value can be unknown or not there yet; the other columns have none, unless it is said above.
 - Ties occur: two rows share the highest value of one number column, two groups have the same size. Elsewhere the highest and the lowest value stand once.
-- At least one row is referred to by nobody, at least one by five rows or more. Of two kinds of happenings some parents have both and some only one.
+- At least one row is referred to by nobody, at least one by five rows or more. Where two tables record happenings of the same things or persons, some of these occur in both tables and some in only one.
 - Every foreign key value exists in the table that it refers to. Write every row out.
 
 Answer with one JSON object and nothing else:
-{{"domain": "{domain}", "db_id": "{db_id}", "tables": [{{"name": "...", "create": "CREATE TABLE ...", "rows": [
+{{"domain": "what the organization does, in a few words", "db_id": "{db_id}", "tables": [{{"name": "...", "create": "CREATE TABLE ...", "rows": [
 [...],
 [...]
 ]}}, ...]}}

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a request's lines are the model's to read)
 """What a strong model is asked about a database: a list of questions, each at a hardness, with features, in a style.
 
 Hardness is told as it will be measured, so that what is asked for is what comes out.
@@ -14,10 +15,10 @@ from sense.prompts.synthesis import SYSTEM
 from sense.records import Message
 
 # Source: databases/hardness.py and databases/query_counts.py, in words.
-COUNTING_RULE = """Three numbers of the query are counted, all but N on its outermost SELECT only: nothing inside a subquery or a CTE adds to C or O. Of a UNION, INTERSECT or EXCEPT, C and O are those of the first SELECT, and an ORDER BY or LIMIT at the very end is not counted.
+COUNTING_RULE = """Three numbers are counted, on the outermost SELECT only: nothing inside a subquery or a CTE adds to them, and nothing after the first UNION, INTERSECT or EXCEPT, not even an ORDER BY or LIMIT at the very end.
 - C: 1 each if there is a WHERE, a GROUP BY, an ORDER BY, a LIMIT; 1 for every JOIN; 1 for every OR and every LIKE in WHERE, HAVING or ON.
 - O: 1 each if there is more than one selected column; more than one condition in WHERE (joined by AND or OR; a BETWEEN or an IN list is one condition); more than one GROUP BY column; more than one aggregate. For the last one count each selected column that has an aggregate (also one with OVER), each aggregate in ORDER BY, each NOT in WHERE or HAVING (NOT IN, NOT LIKE, NOT EXISTS, but not IS NOT NULL) and each AND or OR in HAVING. An aggregate in HAVING is not counted.
-- N: 1 for every subquery in WHERE, HAVING or ON; 1 for a UNION, INTERSECT or EXCEPT; 1 for every CTE. A subquery in FROM or in the SELECT list is not counted.
+- N: 1 for every subquery in WHERE, HAVING or ON (not again for one inside another); 1 if there is a UNION, INTERSECT or EXCEPT; 1 for every CTE. A subquery in FROM or in the SELECT list is not counted.
 Nothing is added for DISTINCT, HAVING itself, OFFSET, CASE, functions, arithmetic, RANK() OVER."""
 
 LEVEL_RULES = {
@@ -158,7 +159,7 @@ STYLE_TEXT = {
     "colloquial": "as one says it to a colleague, short or chatty, and still clear",
     "imperative": "a command: Show, List, Count, Find",
     "vague": 'has a word whose measure only insiders know ("a deep well", "our regulars"); "evidence" says in one '
-    "sentence what it means in terms of the columns (\"a deep well means depth_m > 40\"), and question and "
+    'sentence what it means in terms of the columns ("a deep well means depth_m > 40"), and question and '
     "evidence together hold all that the SQL needs",
     "synonyms": "calls things by other words than the names of tables and columns do (vessel for boat, how heavy for "
     "weight_kg), and cannot be misunderstood; values stay as they are",
@@ -202,7 +203,7 @@ Styles
 "evidence" is "" in all styles but vague.
 
 Questions
-- They are what people who work in this domain ({domain}) want to know. Somebody who sees only the schema, the question and its evidence must come to the same result: what to show and in which order of columns, which conditions, how to sort. Name values exactly as they stand in the rows, capitals too. Do not write table or column names in their raw spelling.
+- They are what people who work in this domain ({domain}) want to know. Somebody who sees only the schema, the question and its evidence must come to the same result: what to show and in which order of columns, which conditions, how to sort. Every text, number and date that the SQL compares with stands in the question or its evidence, spelled as in the rows (yes-or-no columns aside). Do not write table or column names in their raw spelling.
 - Say "more than" or "at least", "before" or "up to and including", and mean it. Ask for names rather than ids, unless people use the number.
 - Ask for what is shown, and show what is asked for: if the number is wanted beside the name, say so; if only the name is wanted, select only the name.
 - If a result could list the same thing several times, the question says whether each is wanted once ("different", "each once": DISTINCT or GROUP BY) or for every record. No DISTINCT otherwise.
@@ -214,7 +215,7 @@ Questions
 
 SQL
 - One SELECT statement for SQLite 3.40, on one line, without a semicolon. No 'now', no random(): the answer must not change from day to day.
-- In joins and in subqueries that refer outward, aliases T1, T2, ... and every column with its alias. JOINs are written JOIN ... ON. Beside aggregates only columns that are grouped by, or that belong to the key that is grouped by; group by the key, not by a name.
+- In joins and in subqueries that refer outward, aliases T1, T2, ... and every column with its alias. JOINs are written JOIN ... ON. Beside aggregates only columns that are grouped by, or that belong to the key that is grouped by; to group by things or persons, group by their key and not by their name.
 - Each query gives at least one row on the rows below, no more than 40, and not just NULL or 0. Every condition matters: without it the result on these rows would be another.
 - No two questions and no two queries alike, also not the same query with another value. Spread them over all tables and over most columns.
 

@@ -1,9 +1,9 @@
-"""What is asked of a question with its SQL before it is kept. A check says why it is dropped, None if it stays."""
+"""What is asked of a question with its SQL: a check says why it is to be dropped, None if it may stay."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +24,7 @@ from sense.strong.decontaminate import HeldOut
 from sense.strong.literals import unsaid_values
 from sense.strong.near_duplicates import SeenQuestions
 
+MAX_CHARS = 20_000  # of a question or a query: far more than sensible ones have, and parsed in a second
 MAX_EMPTY_SHARE = 0.05  # "nothing" is an answer, but one that many wrong queries give too
 
 
@@ -54,7 +55,7 @@ class Bounds:
 class Kept:
     """What has been kept so far, for the checks that look at more than one item."""
 
-    def __init__(self, items: list[Item]) -> None:
+    def __init__(self, items: Sequence[Item]) -> None:
         """Take all the items that may come."""
         self.questions: set[tuple[str, str]] = set()
         self.queries: set[tuple[str, str]] = set()
@@ -121,6 +122,8 @@ class Case:
 def _is_text(case: Case) -> str | None:
     if not any(character.isalnum() for character in case.item.question):
         return "the question is empty"
+    if max(len(case.item.question), len(case.item.sql), len(case.item.evidence or "")) > MAX_CHARS:
+        return f"over {MAX_CHARS} characters"
     # JSON can spell halves of characters, which no file can hold.
     written = case.item.question + case.item.sql + (case.item.evidence or "")
     return None if written.encode(errors="replace").decode() == written else "not Unicode"

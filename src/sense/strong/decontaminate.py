@@ -12,7 +12,7 @@ from sense.databases import spider
 from sense.databases.skeleton import skeleton
 from sense.errors import ConfigError
 from sense.records import Question
-from sense.strong.near_duplicates import grams
+from sense.strong.near_duplicates import grams, words
 
 LONG_GRAM = 8  # words; one such run in common is too much
 SHORT_GRAM = 4  # for questions too short for the above, or with a word changed in their middle
@@ -59,7 +59,7 @@ class HeldOut:
         asked = Overlap(file=path, found=question.question)
         for gram in grams(question.question, length=LONG_GRAM):
             self._long.setdefault(gram, asked)
-        for gram in grams(question.question, length=SHORT_GRAM):
+        for gram in _short_runs(question.question):
             self._short[gram].append(len(self._by_number))
         self._by_number.append(asked)
         if question.gold_sql.strip():
@@ -70,13 +70,13 @@ class HeldOut:
         """Return a held-out question that has 8 words in a row in common, or 60 % of this one's 4-word runs.
 
         Source: any common n-gram, n at least 8: Brown et al., Language models are few-shot learners (2020),
-        appendix C. Their n is up to 13, by the length of the benchmark's examples. The share of the shorter runs
-        is Broder's containment (1997), the bound ours.
+        appendix C. Their n is up to 13, by the length of the benchmark's examples. The share of the shorter
+        runs is Broder's containment (1997), the bound ours.
         """
         for gram in sorted(grams(question, length=LONG_GRAM)):
             if gram in self._long:
                 return self._long[gram]
-        own = grams(question, length=SHORT_GRAM)
+        own = _short_runs(question)
         common = Counter(number for gram in own for number in self._short.get(gram, ()))
         best = max(common, key=lambda number: (common[number], -number), default=None)
         return None if best is None or common[best] < SHORT_SHARE * len(own) else self._by_number[best]
@@ -96,6 +96,11 @@ class HeldOut:
             for path, questions in self.questions.items()
             if (found := sorted({own[key] for q in questions if (key := _plain(q.db_id)) in own}))
         }
+
+
+def _short_runs(question: str) -> frozenset[tuple[str, ...]]:
+    """Return the runs of 4 words; of a question that is shorter, the whole."""
+    return grams(question, length=SHORT_GRAM) or frozenset([tuple(words(question))])
 
 
 def _plain(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -19,7 +19,7 @@ from sense import jsonl
 from sense.databases import spider
 from sense.databases.features import sql_features
 from sense.databases.hardness import hardness
-from sense.databases.schema import TABLES_FILE, entry_of_schema, schema_of_file
+from sense.databases.schema import TABLES_FILE, Schema, entry_of_schema, schema_of_file
 from sense.errors import DataError
 from sense.execution.outcome import Ending
 from sense.execution.pool import QueryJob, run_queries
@@ -111,41 +111,15 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
         if item.db_id not in built
     ]
     schemas = {name: schema_of_file(spider.database_file(data, name), name) for name in built}
-    strict = _strict(config)
-    memory = Kept(usable)
-    bounds = Bounds(max_rows=config.max_rows, max_per_skeleton=config.max_per_skeleton)
-    kept: list[Item] = []
-    found = {name: Findings() for name, _ in (*CHECKS, *MEASURES)}
-    for item, ending in _run_all(usable, data, config):
-        case = Case(
-            item=item,
-            ending=ending,
-            schema=schemas[item.db_id],
-            kept=memory,
-            held_out=held_out,
-            bounds=bounds,
-        )
-        verdict = next(((name, why) for name, check in strict if (why := check(case)) is not None), None)
-        if verdict is not None:
-            name, why = verdict
-            found[name].add(item, why)
-            dropped.append(
-                {"id": item.id, "db_id": item.db_id, "check": name, "reason": why}
-                | {"question": item.question, "sql": item.sql}
-            )
-            continue
-        for name, measure in MEASURES:
-            if (why := measure(case)) is not None:
-                found[name].add(item, why)
-        memory.add(case)
-        kept.append(item.model_copy(update={"empty": not case.row_count}))  # as measured, not as claimed
+    kept, fallen, findings = _check_all(usable, data, config, schemas=schemas, held_out=held_out)
+    dropped += fallen
     jsonl.write(run_dir / "dropped.jsonl", dropped)
     jsonl.write(run_dir / "rejected-rows.jsonl", rejected)
     splits = split(kept, test_share=config.test_share, new_databases=config.new_databases, seed=config.seed)
     for name, members in (("train", splits.train), ("test", splits.test)):
         spider.write_questions(data / f"{name}.json", [_question_of(item) for item in members])
     write_json(data / TABLES_FILE, [entry_of_schema(schema) for schema in schemas.values()])
-    summary = _summary(items, kept, dropped, splits, built, len(rejected)) | _found(found, kept)
+    summary = _summary(items, kept, dropped, splits, built, len(rejected)) | _details(findings, kept)
     if config.against:
         names = [name for each in databases for name in (each.db_id, each.domain)]
         summary["against"] = {
@@ -219,6 +193,36 @@ def _run_all(items: Sequence[Item], data: Path, config: Config) -> Iterator[tupl
         yield from zip(items, endings, strict=True)
 
 
+def _check_all(
+    items: Sequence[Item], data: Path, config: Config, *, schemas: Mapping[str, Schema], held_out: HeldOut
+) -> tuple[list[Item], list[dict[str, Any]], dict[str, Findings]]:
+    """Run every query and check; returns what is kept, what is dropped and why, and the counts."""
+    strict = _strict(config)
+    memory = Kept(items)
+    bounds = Bounds(max_rows=config.max_rows, max_per_skeleton=config.max_per_skeleton)
+    kept: list[Item] = []
+    dropped: list[dict[str, Any]] = []
+    found = {name: Findings() for name, _ in (*CHECKS, *MEASURES)}
+    for item, ending in _run_all(items, data, config):
+        schema = schemas[item.db_id]
+        case = Case(item=item, ending=ending, schema=schema, kept=memory, held_out=held_out, bounds=bounds)
+        verdict = next(((name, why) for name, check in strict if (why := check(case)) is not None), None)
+        if verdict is not None:
+            name, why = verdict
+            found[name].add(item, why)
+            dropped.append(
+                {"id": item.id, "db_id": item.db_id, "check": name, "reason": why}
+                | {"question": item.question, "sql": item.sql}
+            )
+            continue
+        for name, measure in MEASURES:
+            if (why := measure(case)) is not None:
+                found[name].add(item, why)
+        memory.add(case)
+        kept.append(item.model_copy(update={"empty": not case.row_count}))  # as measured, not as claimed
+    return kept, dropped, found
+
+
 def _strict(config: Config) -> list[tuple[str, Check]]:
     """List what drops an item: the checks, and the measures that the settings make strict."""
     names = {
@@ -276,12 +280,13 @@ def _summary(
     }
 
 
-def _found(found: dict[str, Findings], kept: Sequence[Item]) -> dict[str, Any]:
+def _details(found: dict[str, Findings], kept: Sequence[Item]) -> dict[str, Any]:
     """Say what the checks dropped and the measures counted, with examples."""
     asked = Counter(name for item in kept for name in item.features or ())
     used = Counter(name for item in kept for name in item.features or () if name in sql_features(item.sql))
+    features = {name: {"asked": asked[name], "used": used[name]} for name in sorted(asked)}
     return {
-        "not": {name: found[name].count for name, _ in MEASURES},
-        "features": {name: {"asked": asked[name], "used": used[name]} for name in sorted(asked)},
+        "reported": {name: found[name].count for name, _ in MEASURES},
+        **({"features": features} if features else {}),
         "examples": {name: findings.examples for name, findings in found.items() if findings.count},
     }

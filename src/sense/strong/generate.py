@@ -1,241 +1,263 @@
 """Ask a strong model for databases, then for questions about each of them.
 
-Rounds: the questions are asked for when the database is there, so that they name its values. With
-provider `batch` each round writes a file of requests; when its replies are given, the same command goes on.
+Rounds: the questions are asked for when the database is there, so that they name its values; a later round
+follows from the replies to those before. With provider `batch` each round writes a file of requests; when its
+replies are given, the same command goes on. Every reply is stored when it comes, so none is paid for twice.
 Nothing is believed yet: what comes out is checked by `sense filter`.
 """
 
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, model_validator
 
 from sense import jsonl
-from sense.llms.batch_files import Reply, Request, make_request, read_replies, write_requests
+from sense.databases.hardness import Hardness
+from sense.llms.base import KnownReplies, Provider
+from sense.llms.batch_files import Reply, read_replies, write_requests
 from sense.progress import say
-from sense.prompts.extract import extract_json
-from sense.prompts.synthesis import SHOTS, Shot, database_request, questions_request, rows_as_csv
 from sense.rundir import RunDir
 from sense.stage import InputPaths, Outcome, StageConfig
-from sense.strong.seeds import AREAS, BANNED_DOMAINS, LEVELS, plan_databases
-from sense.strong.written import SynthDatabase, SynthQuestion, SynthTable
+from sense.strong import fixed_rounds, quota_rounds
+from sense.strong.estimate import estimate
+from sense.strong.measure import Measurer
+from sense.strong.rounds import Progress
+from sense.strong.seeds import AREAS, DOMAINS
+from sense.strong.slots import Quotas
 
-ROWS_SHOWN = 60  # of each table, in a request for questions
-MAX_TOKENS_OF_REPLY = 16_000
+Level = Literal["easy", "medium", "hard", "extra"]
+AWAITED = "requests-awaiting-replies.jsonl"
+OF_PLAN = {
+    "fixed": ("questions_per_level", "more_questions"),
+    "quotas": ("questions_per_database", "rounds", "questions_wanted", "hardness_quota", "feature_minimum"),
+}
+MOST_DATABASES = {"fixed": len(AREAS), "quotas": DOMAINS}
 
 
 class Config(StageConfig):
     """Settings of `sense synthesize`."""
 
     MAY_GROW: ClassVar[frozenset[str]] = frozenset({"replies"})
+    SPEED_ONLY: ClassVar[frozenset[str]] = frozenset(
+        {"workers", "dry_run", "max_requests", "max_tokens", "max_usd"}
+    )
 
-    provider: Literal["batch"] = Field("batch", description="how the strong model is asked: batch (by files)")
-    replies: InputPaths = Field((), description="batch output files with the replies that have come so far")
+    plan: Literal["quotas", "fixed"] = Field(
+        "quotas",
+        description="quotas: domains of the catalog, questions until the quotas hold; fixed: the demo's",
+    )
+    provider: Literal["batch", "api"] = Field(
+        "batch", description="how the strong model is asked: batch (by files), api (a server)"
+    )
+    base_url: str | None = Field(
+        None, description="of an OpenAI-compatible server, such as https://api.openai.com/v1; for api"
+    )
+    replies: InputPaths = Field(
+        (), description="batch output files, or folders of such, with the replies that have come so far"
+    )
     model: str = Field("gpt-4o", description="name of the strong model, written into the requests")
-    databases: Annotated[int, Field(ge=1, le=len(AREAS))] = Field(
-        8, description="how many databases to ask for"
+    databases: Annotated[int, Field(ge=1)] = Field(8, description="how many databases to ask for")
+    questions_per_database: Annotated[int, Field(ge=1, le=60)] = Field(
+        27, description="questions to ask for in the first round; plan quotas"
+    )
+    rounds: Annotated[int, Field(ge=1)] = Field(
+        3, description="how often to ask for questions, at the most; plan quotas"
+    )
+    questions_wanted: Annotated[int, Field(ge=0)] = Field(
+        0, description="go on until so many questions would be kept; plan quotas"
+    )
+    hardness_quota: dict[Level, Annotated[float, Field(ge=0, le=0.25)]] = Field(
+        dict.fromkeys(("easy", "medium", "hard", "extra"), 0.2),
+        description="level=share: the least of the kept questions, as measured; plan quotas",
+    )
+    feature_minimum: Annotated[int, Field(ge=0)] = Field(
+        3, description="kept questions with each SQL feature, as measured, at the least; plan quotas"
     )
     questions_per_level: Annotated[int, Field(ge=1, le=60)] = Field(
-        18, description="how many questions to ask for, for each database and each of the four levels"
+        18, description="questions to ask for, for each database and each of the four levels; plan fixed"
     )
-    more_questions: dict[Literal["easy", "medium", "hard", "extra"], Annotated[int, Field(ge=1, le=60)]] = (
-        Field({}, description="level=count: so many more of a level, asked for when the first ones are known")
+    more_questions: dict[Level, Annotated[int, Field(ge=1, le=60)]] = Field(
+        {}, description="level=count: so many more, asked for when the first ones are known; plan fixed"
     )
     temperature: Annotated[float, Field(ge=0, le=2)] = Field(0.8, description="sampling temperature")
-    seed: int = Field(0, description="seed of the plan: areas, sizes, examples in the prompts")
+    seed: int = Field(0, description="seed of the plan: domains, sizes, features of the questions")
+    dry_run: bool = Field(
+        False, description="send nothing; say what the next round would send, and about what it would cost"
+    )
+    max_requests: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="send no more requests than this each time; for api"
+    )
+    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="use no more tokens than this each time, prompts and replies; for api"
+    )
+    max_usd: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="spend no more US dollars than this each time; for api"
+    )
+    workers: Annotated[int, Field(ge=0)] = Field(0, description="processes that run queries; 0: one a core")
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.provider == "api" and self.base_url is None:
+            raise ValueError("provider api needs base_url")
+        most = MOST_DATABASES[self.plan]
+        if self.databases > most:
+            raise ValueError(f"plan {self.plan} has {most} databases, not {self.databases}")
+        others = [name for plan, names in OF_PLAN.items() if plan != self.plan for name in names]
+        for name in others:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is no setting of plan {self.plan}")
+        return self
 
 
 def run(config: Config, run_dir: RunDir) -> Outcome:
-    """Write the requests, read the replies there are; complete when every request has one."""
-    every = read_replies(config.replies)
-    # A request that failed at the service has no reply yet: it is asked for again.
-    replies = {name: reply for name, reply in every.items() if reply.error is None}
+    """Ask, store the replies, go on until no request is left that can be answered; then write what there is.
+
+    Raises:
+        SenseError: a provider cannot ask at all; replies that came before are stored.
+    """
+    given = _read_given(config.replies)
+    failed = {name for name, reply in given.items() if reply.error is not None}
     run_dir.start()
-    rng = random.Random(config.seed)
-    plans = plan_databases(config.databases, rng=rng)
-    banned = (*BANNED_DOMAINS, *sorted(plan.area for plan in plans))
-    database_requests = [
-        _request(
-            config,
-            plan.name,
-            database_request(
-                area=plan.area,
-                tables=plan.tables,
-                main_rows=plan.main_rows,
-                banned=[domain for domain in banned if domain != plan.area],
-                shots=rng.sample(SHOTS, 2),
-            ),
-        )
-        for plan in plans
-    ]
-    malformed: list[dict[str, str]] = []
-    written: dict[str, SynthDatabase] = {}
-    for request in _answered(database_requests, replies):
-        parsed = _read_database(replies[request.custom_id], [database.db_id for database in written.values()])
-        if isinstance(parsed, str):
-            malformed.append({"custom_id": request.custom_id, "reason": parsed})
-        else:
-            written[request.custom_id] = parsed
-    rounds = [database_requests]
-    items: list[dict[str, Any]] = []
-    if all(request.custom_id in replies for request in database_requests):
-        # Drawn for every plan, so that a better reply for one leaves the other requests as they were.
-        shots = [{level: _shots_near(level, rng) for level in LEVELS} for _ in database_requests]
-        about = [
-            (written[request.custom_id], shots[i])
-            for i, request in enumerate(database_requests)
-            if request.custom_id in written
-        ]
-        counts = dict.fromkeys(LEVELS, config.questions_per_level)
-        rounds.append([r for database, own in about for r in _ask(config, database, own, counts, known=None)])
-        items += _read_items(rounds[1], replies, items, malformed)
-        if config.more_questions and all(request.custom_id in replies for request in rounds[1]):
-            first = list(items)
-            for database, own in about:
-                known = [item["question"] for item in first if item["db_id"] == database.db_id]
-                rounds.append(_ask(config, database, own, config.more_questions, known=known))
-                items += _read_items(rounds[-1], replies, items, malformed)
-    asked = [request for requests in rounds for request in requests]
-    awaited = [request for request in asked if request.custom_id not in replies]
-    write_requests(run_dir / "requests.jsonl", asked)
-    jsonl.write(run_dir / "databases.jsonl", (database.model_dump() for database in written.values()))
-    jsonl.write(run_dir / "items.jsonl", items)
-    jsonl.write(run_dir / "malformed.jsonl", malformed)
-    awaited_path = run_dir / "requests-awaiting-replies.jsonl"
-    if awaited:
-        write_requests(awaited_path, awaited)
+    path = run_dir / "replies.jsonl"
+    stored = {reply.custom_id: reply for reply in jsonl.resume(path, Reply)}
+    # A reply that is given wins over one that is stored: somebody has chosen it.
+    known = stored | {name: reply for name, reply in given.items() if name not in failed}
+    replies: dict[str, Reply] = {}
+    providers = [KnownReplies(known), *([] if config.dry_run else PROVIDERS[config.provider](config))]
+    go_through = PLANS[config.plan](config)
+
+    with jsonl.Appender(path) as appender:
+
+        def take(reply: Reply) -> None:
+            if reply.error is not None:
+                failed.add(reply.custom_id)
+                return
+            failed.discard(reply.custom_id)
+            replies[reply.custom_id] = reply
+            if stored.get(reply.custom_id) != reply:
+                appender.add(reply)
+
+        for progress in _rounds(config, go_through, replies):
+            for provider in providers:
+                provider.ask(progress.awaited(), on_reply=take)
+    _write(progress, run_dir)
+    return _outcome(config, progress, run_dir, failed=failed)
+
+
+def _rounds(
+    config: Config, go_through: Callable[[Progress], None], replies: Mapping[str, Reply]
+) -> Iterator[Progress]:
+    """Yield what there is to ask, again and again, as long as replies came since."""
+    while True:
+        before = len(replies)
+        progress = Progress(replies=replies, model=config.model, temperature=config.temperature)
+        go_through(progress)
+        yield progress
+        if len(replies) == before:
+            return
+
+
+def _fixed(config: Config) -> Callable[[Progress], None]:
+    return partial(
+        fixed_rounds.go_through,
+        databases=config.databases,
+        questions_per_level=config.questions_per_level,
+        more_questions={str(level): count for level, count in config.more_questions.items()},
+        seed=config.seed,
+    )
+
+
+def _quotas(config: Config) -> Callable[[Progress], None]:
+    return partial(
+        quota_rounds.go_through,
+        databases=config.databases,
+        questions_per_database=config.questions_per_database,
+        rounds=config.rounds,
+        quotas=Quotas(
+            questions=config.questions_wanted,
+            hardness={Hardness(level): share for level, share in config.hardness_quota.items()},
+            feature_minimum=config.feature_minimum,
+        ),
+        seed=config.seed,
+        measure=Measurer(workers=config.workers),
+    )
+
+
+def _batch(config: Config) -> Sequence[Provider]:  # noqa: ARG001
+    return ()  # what is not in the files that were given is written to a file
+
+
+def _api(config: Config) -> Sequence[Provider]:
+    from sense.llms.api import ApiProvider, ApiSettings  # here, for batch files need no HTTP client
+    from sense.llms.budget import Caps
+
+    assert config.base_url is not None
+    caps = Caps(max_requests=config.max_requests, max_tokens=config.max_tokens, max_usd=config.max_usd)
+    settings = ApiSettings(base_url=config.base_url, caps=caps)
+    return (ApiProvider(settings, rng=random.Random(config.seed)),)
+
+
+PLANS: dict[str, Callable[[Config], Callable[[Progress], None]]] = {"fixed": _fixed, "quotas": _quotas}
+# Whom to ask what no given or stored reply answers.
+PROVIDERS: dict[str, Callable[[Config], Sequence[Provider]]] = {"batch": _batch, "api": _api}
+
+
+def _read_given(paths: Sequence[Path]) -> dict[str, Reply]:
+    return read_replies(
+        [file for path in paths for file in (sorted(path.glob("*.jsonl")) if path.is_dir() else [path])]
+    )
+
+
+def _write(progress: Progress, run_dir: RunDir) -> None:
+    write_requests(run_dir / "requests.jsonl", progress.requests)
+    jsonl.write(run_dir / "databases.jsonl", (database.model_dump() for database in progress.databases))
+    jsonl.write(run_dir / "items.jsonl", progress.items)
+    jsonl.write(run_dir / "malformed.jsonl", progress.malformed)
+    if awaited := progress.awaited():
+        write_requests(run_dir / AWAITED, awaited)
     else:
-        awaited_path.unlink(missing_ok=True)
-    answered = [replies[request.custom_id] for request in _answered(asked, replies)]
-    say(f"synthesize: {len(asked)} requests, {len(answered)} replies reused, {len(malformed)} malformed")
-    summary = {
-        "requests": len(asked),
+        (run_dir / AWAITED).unlink(missing_ok=True)
+
+
+def _outcome(config: Config, progress: Progress, run_dir: RunDir, *, failed: Set[str]) -> Outcome:
+    requests, malformed, awaited = progress.requests, progress.malformed, progress.awaited()
+    answered = [reply for request in requests if (reply := progress.reply_to(request)) is not None]
+    say(f"synthesize: {len(requests)} requests, {len(answered)} replies, {len(malformed)} malformed")
+    summary: dict[str, Any] = {
+        "requests": len(requests),
         "awaiting_replies": len(awaited),
-        "failed": len(every) - len(replies),
+        "failed": sum(request.custom_id in failed for request in awaited),
         "malformed": len(malformed),
-        "databases": len(written),
-        "questions": len(items),
-        "by_level_asked": dict(Counter(item["level"] for item in items)),
+        "databases": len(progress.databases),
+        "questions": len(progress.items),
+        "by_level_asked": dict(Counter(item["level"] for item in progress.items)),
         "prompt_tokens": sum(reply.prompt_tokens for reply in answered),
         "completion_tokens": sum(reply.completion_tokens for reply in answered),
+        **progress.report,
     }
+    if config.dry_run:
+        summary["next_round"] = estimate(awaited)
+        return Outcome(summary=summary, complete=False)
     if awaited:
-        shortfall = (
-            f"{len(awaited)} requests await replies: have {awaited_path} answered, "
+        return Outcome(summary=summary, shortfall=_what_to_do(config, run_dir, len(awaited)), complete=False)
+    lines = (
+        [f"{len(malformed)} replies could not be read: {run_dir / 'malformed.jsonl'}"] if malformed else []
+    )
+    if progress.short_of:
+        lines.append(f"short of the quotas after {config.rounds} rounds: {', '.join(progress.short_of)}")
+    return Outcome(summary=summary, shortfall="; ".join(lines) or None)
+
+
+def _what_to_do(config: Config, run_dir: RunDir, awaited: int) -> str:
+    if config.provider == "batch":
+        return (
+            f"{awaited} requests await replies: have {run_dir / AWAITED} answered, "
             "then give the same command with --replies FILE ..."
         )
-        return Outcome(summary=summary, shortfall=shortfall, complete=False)
-    unread = f"{len(malformed)} replies could not be read: {run_dir / 'malformed.jsonl'}"
-    return Outcome(summary=summary, shortfall=unread if malformed else None)
-
-
-def _ask(
-    config: Config,
-    database: SynthDatabase,
-    shots: Mapping[str, Sequence[Shot]],
-    counts: Mapping[Any, int],
-    *,
-    known: Sequence[str] | None,
-) -> list[Request]:
-    """Ask for questions of each level; where some are known already, for others."""
-    rows = "\n".join(
-        rows_as_csv(table.name, _column_names(table), table.rows, limit=ROWS_SHOWN)
-        for table in database.tables
-    )
-    return [
-        _request(
-            config,
-            f"{database.db_id}/{level}{'' if known is None else '/more'}",
-            questions_request(
-                domain=database.domain,
-                schema=[table.create.strip().rstrip(";") + ";" for table in database.tables],
-                rows=rows,
-                level=level,
-                count=count,
-                shots=shots[level],
-                known=known or (),
-            ),
-        )
-        for level, count in counts.items()
-    ]
-
-
-def _read_items(
-    requests: Sequence[Request],
-    replies: Mapping[str, Reply],
-    before: Sequence[Mapping[str, Any]],
-    malformed: list[dict[str, str]],
-) -> list[dict[str, Any]]:
-    """Read the questions of the answered requests; their numbers go on from those `before`."""
-    items: list[dict[str, Any]] = []
-    for request in _answered(requests, replies):
-        db_id, level = request.custom_id.rsplit("-", 1)[0].split("/")[:2]
-        parsed = _read_questions(replies[request.custom_id])
-        if isinstance(parsed, str):
-            malformed.append({"custom_id": request.custom_id, "reason": parsed})
-            continue
-        start = 1 + sum(item["db_id"] == db_id and item["level"] == level for item in before)
-        items += [
-            {"id": f"{db_id}/{level}/{i:02d}", "db_id": db_id, "level": level, **question.model_dump()}
-            for i, question in enumerate(parsed, start=start)
-        ]
-    return items
-
-
-def _shots_near(level: str, rng: random.Random) -> list[Shot]:
-    """Take the level's own example and one of the others."""
-    own = [shot for shot in SHOTS if shot.level == level]
-    others = [shot for shot in SHOTS if shot.level != level]
-    return [*own, rng.choice(others)]
-
-
-def _request(config: Config, name: str, messages: Sequence[Any]) -> Request:
-    return make_request(
-        name, messages, model=config.model, temperature=config.temperature, max_tokens=MAX_TOKENS_OF_REPLY
-    )
-
-
-def _answered(requests: Sequence[Request], replies: Mapping[str, Reply]) -> list[Request]:
-    return [request for request in requests if request.custom_id in replies]
-
-
-def _read_database(reply: Reply, taken: Sequence[str]) -> SynthDatabase | str:
-    """Read a reply, or say why it cannot be read."""
-    value = extract_json(reply.text)
-    if value is None:
-        return "no JSON object in the reply"
-    try:
-        database = SynthDatabase.model_validate(value)
-    except ValidationError as error:
-        return jsonl.first_complaint(error)
-    # The name becomes a folder and a file: nothing but plain letters may reach the disk.
-    plain = re.sub(r"[^a-z0-9]+", "_", database.db_id.lower()).strip("_")[:40] or "database"
-    name = next(n for n in (plain, *(f"{plain}_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
-    return database.model_copy(update={"db_id": name})
-
-
-def _read_questions(reply: Reply) -> list[SynthQuestion] | str:
-    value = extract_json(reply.text)
-    if value is None:
-        return "no JSON object in the reply"
-    listed = value.get("questions")
-    if not isinstance(listed, list):
-        return "'questions' is missing"
-    try:
-        return [SynthQuestion.model_validate(item) for item in listed]
-    except ValidationError as error:
-        return jsonl.first_complaint(error)
-
-
-def _column_names(table: SynthTable) -> list[str]:
-    """Take the names of the columns from a CREATE TABLE, as far as a heading needs them."""
-    body = table.create[table.create.find("(") + 1 : table.create.rfind(")")]
-    parts = re.split(r",(?![^(]*\))", body)
-    words = [part.split() for part in parts if part.split()]
-    keywords = {"PRIMARY", "FOREIGN", "UNIQUE", "CHECK", "CONSTRAINT"}
-    return [word[0].strip('"`[]') for word in words if word[0].upper().split("(")[0] not in keywords]
+    return f"{awaited} requests have no reply yet; the same command asks for these, and for no others, again"

@@ -16,15 +16,13 @@ _EQUAL = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Like, exp.Glob)
 _ORDERED = (exp.GT, exp.GTE, exp.LT, exp.LTE)
 _WRAPPERS = (exp.Paren, exp.Lower, exp.Upper, exp.Date, exp.Cast)  # a value in one of them is still said
 _NUMBER_WORDS = {
-    word: number
-    for number, words in enumerate(
-        """zero|one once first single|two twice second couple pair both double|three third triple|four fourth
-        |five fifth|six sixth|seven seventh|eight eighth|nine ninth|ten tenth|eleven eleventh|twelve dozen
-        |thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|twenty""".split("|")
-    )
-    for word in words.split()
-} | {"half": 0.5, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "ninety": 90, "hundred": 100}  # fmt: skip
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+    "half": 0.5, "one": 1, "once": 1, "two": 2, "twice": 2, "second": 2, "couple": 2, "pair": 2, "both": 2,
+    "three": 3, "third": 3, "four": 4, "fourth": 4, "five": 5, "fifth": 5, "six": 6, "sixth": 6, "seven": 7,
+    "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "dozen": 12, "fifteen": 15, "twenty": 20,
+    "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "ninety": 90, "hundred": 100,
+}  # fmt: skip
+_FLAGS = frozenset(("yes", "no", "y", "n", "true", "false"))  # a column's name says what they mean
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DATE = re.compile(r"(\d{4})-(\d{2})(?:-(\d{2}))?(?:[ T].*)?")
 _DIGITS = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _WORDS = re.compile(r"[^\W\d_]+|\d+")
@@ -32,11 +30,11 @@ _LAST_DAYS = 28  # from here on a day may be the end of its month, which the mon
 
 
 def unsaid_values(sql: str, text: str, schema: Schema) -> list[Value]:
-    """List the values that a query compares with and a text does not say; 0 and 1 need not be said.
+    """List the values that a query compares with and a text does not say; 0, 1, yes and no need not be said.
 
-    Said is a text whose every word is there, whatever its ending; a number, in digits, as a word or percent, or
-    the next one to it where more or less is asked; a date whose parts are there, a month by name too, or which
-    is where a year or month named begins or ends.
+    Said is a text whose every word is there, whatever its ending; a number, in digits, as a word or percent,
+    or the next one to it where more or less is asked; a date whose parts are there, a month by name too, or
+    where a year or month that is named begins or ends.
     """
     tree = parse(sql)
     if tree is None:
@@ -58,7 +56,7 @@ def _values(tree: exp.Expr, schema: Schema) -> Iterator[tuple[Value, bool]]:
             while isinstance(part, _WRAPPERS):
                 part = part.this
             value = names.value(part)
-            if value is not None and value not in (0, 1):
+            if value is not None and value not in (0, 1) and str(value).lower() not in _FLAGS:
                 yield value, isinstance(node, _ORDERED)
 
 
@@ -133,4 +131,4 @@ def _stem(word: str) -> str:
         if word.endswith(ending) and len(word) - len(ending) >= 3 - len(kept):
             word = word.removesuffix(ending) + kept
             break
-    return word[:-1] if len(word) > 4 and word[-1] == word[-2] else word  # cancell-ed
+    return word[:-1] if len(word) > 3 and word[-1] == word[-2] else word  # cancell-ed

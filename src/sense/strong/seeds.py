@@ -38,6 +38,8 @@ AREAS = (
     "mine rescue", "bell foundries", "urban foxes", "rope walks", "chimney sweeping", "puppet theaters",
 )  # fmt: skip
 
+DOMAINS = sum(map(len, CATALOG.values()))
+
 REGIONS = (
     "Scotland", "Chile", "Kenya", "northern Italy", "Vietnam", "Canada's Atlantic provinces", "Poland",
     "New Zealand", "Morocco", "southern Brazil", "Ireland", "Japan", "the Netherlands", "South Africa",
@@ -53,6 +55,14 @@ class Breadth(StrEnum):
     SMALL = "small"
     MEDIUM = "medium"
     WIDE = "wide"
+
+
+class Naming(StrEnum):
+    """How the names of tables and columns are spelled."""
+
+    SNAKE = "snake"
+    CAPITALS = "capitals"
+    CAMEL = "camel"
 
 
 class Shape(StrEnum):
@@ -83,6 +93,7 @@ class DatabasePlan:
     region: str
     tables: int
     breadth: Breadth
+    naming: Naming
     shapes: tuple[Shape, ...]
     main_rows: int
     seed: str
@@ -107,6 +118,7 @@ def plan_areas(count: int, *, rng: random.Random) -> list[AreaPlan]:
 # Taken in turn, so that any dozen databases have all sizes; most have 4 to 6 tables, as those of Spider.
 TABLES = (3, 4, 5, 6, 4, 7, 5, 3, 6, 4, 5, 8)
 BREADTHS = (Breadth.MEDIUM, Breadth.SMALL, Breadth.MEDIUM, Breadth.WIDE, Breadth.SMALL)
+NAMINGS = {Naming.SNAKE: 4, Naming.CAPITALS: 1, Naming.CAMEL: 1}
 SHAPE_SHARE = 0.3  # of the databases have each of the shapes
 MAIN_ROWS = {Breadth.SMALL: (34, 40), Breadth.MEDIUM: (30, 36), Breadth.WIDE: (24, 28)}
 
@@ -140,6 +152,7 @@ def _plan(i: int, *, area: str, domain: str, region: str, seed: int) -> Database
         region=region,
         tables=TABLES[i % len(TABLES)],
         breadth=breadth,
+        naming=rng.choices(list(NAMINGS), list(NAMINGS.values()))[0],
         shapes=tuple(shape for shape in Shape if rng.random() < SHAPE_SHARE),
         main_rows=rng.randint(*MAIN_ROWS[breadth]),
         seed=own_seed,

@@ -38,15 +38,6 @@ class QuestionSlot:
     style: Style
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quotas:
-    """What the kept questions must come to: how many, the least share of each hardness, so many of a feature."""
-
-    questions: int
-    hardness: Mapping[Hardness, float]
-    feature_minimum: int
-
-
 @dataclass(slots=True)
 class Measured:
     """The questions that were kept so far, as they were measured."""
@@ -57,10 +48,24 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quotas:
+    """What the kept questions must come to: how many, the share of each hardness, so many of each feature."""
+
+    questions: int
+    hardness: Mapping[Hardness, float]
+    feature_minimum: int
+
+    def missing_features(self, measured: Measured) -> Counter[Feature]:
+        """Count what is missing of each feature that is short."""
+        missing = {feature: self.feature_minimum - measured.features[feature] for feature in ASKED}
+        return Counter({feature: count for feature, count in missing.items() if count > 0})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Askable:
     """A feature that is asked for.
 
-    `parts` are what a query with it must have, in the terms of Spider's hardness: `c…` is a clause, `o…`
+    `parts` are what a sensible query with it must have, in the terms of Spider's hardness: `c…` is a clause, `o…`
     another part, `n…` a nested query. Two features of one `kind` are not asked for together.
     """
 
@@ -74,7 +79,7 @@ ASKED: dict[Feature, Askable] = {
     Feature.JOIN: Askable(parts="c-join", kind="joins", weight=4),
     Feature.TWO_JOINS: Askable(parts="c-join c-join2", kind="joins", weight=4),
     Feature.THREE_OR_MORE_JOINS: Askable(parts="c-join c-join2 c-join3", kind="joins", weight=3),
-    Feature.LEFT_JOIN: Askable(parts="c-join"),
+    Feature.LEFT_JOIN: Askable(parts="c-join c-where"),
     Feature.SELF_JOIN: Askable(parts="c-join o-columns", kind="joins", weight=3),
     Feature.SEVERAL_CONDITIONS: Askable(parts="c-where o-conditions", weight=4),
     Feature.OR: Askable(parts="c-where c-or o-conditions"),
@@ -97,20 +102,20 @@ ASKED: dict[Feature, Askable] = {
     Feature.COUNT_DISTINCT: Askable(parts="", kind="aggregate"),
     Feature.AGGREGATE_OVER_ARITHMETIC: Askable(parts="", kind="aggregate", weight=1),
     Feature.AGGREGATE_OVER_CASE: Askable(parts="", kind="aggregate", weight=1),
-    Feature.GROUP_BY: Askable(parts="c-group", kind="group", weight=4),
+    Feature.GROUP_BY: Askable(parts="c-group o-columns", kind="group", weight=4),
     Feature.GROUP_BY_SEVERAL: Askable(parts="c-group o-columns o-groups", kind="group"),
     Feature.HAVING: Askable(parts="c-group", kind="group", weight=4),
     Feature.ORDER_BY: Askable(parts="c-order", kind="order", weight=3),
     Feature.ORDER_BY_SEVERAL: Askable(parts="c-order", kind="order"),
     Feature.ORDER_BY_AGGREGATE: Askable(parts="c-group c-order", kind="order"),
-    Feature.TOP_ONE: Askable(parts="c-order c-limit", kind="limit", weight=4),
-    Feature.LIMIT: Askable(parts="c-order c-limit", kind="limit"),
-    Feature.OFFSET: Askable(parts="c-order c-limit", kind="limit"),
+    Feature.TOP_ONE: Askable(parts="c-order c-limit", kind="order", weight=4),
+    Feature.LIMIT: Askable(parts="c-order c-limit", kind="order"),
+    Feature.OFFSET: Askable(parts="c-order c-limit", kind="order"),
     Feature.UNION: Askable(parts="n-set", kind="nested", weight=5),
     Feature.INTERSECT: Askable(parts="n-set", kind="nested", weight=5),
     Feature.EXCEPT: Askable(parts="n-set", kind="nested", weight=5),
     Feature.CTE: Askable(parts="n-with", kind="nested", weight=6),
-    Feature.WINDOW: Askable(parts="o-columns", kind="group", weight=3),
+    Feature.WINDOW: Askable(parts="o-columns", kind="aggregate", weight=3),
     Feature.CASE: Askable(parts="o-columns"),
     Feature.CAST: Askable(parts="", weight=1),
     Feature.COALESCE_OR_NULLIF: Askable(parts="", weight=1),
@@ -187,8 +192,8 @@ def short_of(measured: Measured, quotas: Quotas) -> list[tuple[Hardness, tuple[F
     levels = _short_levels(measured.hardness, quotas)
     features = [
         feature
-        for feature in ASKED
-        for _ in range(_with_losses(quotas.feature_minimum - measured.features[feature]))
+        for feature, count in quotas.missing_features(measured).items()
+        for _ in range(_with_losses(count))
     ]
     wanted: list[tuple[Hardness, tuple[Feature, ...]]] = []
     share = measured.hardness + levels  # as it will be
@@ -219,7 +224,7 @@ def _short_levels(kept: Counter[Hardness], quotas: Quotas) -> Counter[Hardness]:
 
 
 def _with_losses(count: int) -> int:
-    return math.ceil(ASK_MORE * max(0, count))
+    return math.ceil(ASK_MORE * count)
 
 
 def _draw_features(
@@ -227,7 +232,8 @@ def _draw_features(
 ) -> tuple[Feature, ...]:
     """Draw what goes together at a hardness, rather what the database does not have yet."""
     [number] = rng.choices(list(FEATURES_IN_SLOT), list(FEATURES_IN_SLOT.values()))
-    sets = _sets(hardness, number)
+    # What is easy has hardly room for two: they would be there for their own sake.
+    sets = _sets(hardness, min(number, 1) if hardness is Hardness.EASY else number)
     weights = [
         math.prod(ASKED[feature].weight / (1 + 3 * taken[feature]) for feature in features)
         for features in sets

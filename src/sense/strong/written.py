@@ -6,13 +6,21 @@ Nothing of it is believed.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from sense import jsonl
 from sense.errors import ConfigError, DataError, shorten
+from sense.prompts.extract import extract_json
+from sense.prompts.synthesis import rows_as_csv
+
+Q = TypeVar("Q", bound="SynthQuestion")
+
+ROWS_SHOWN = 60  # of each table, in a request for questions
+MAX_NAME_CHARS = 40
 
 
 class SynthTable(BaseModel):
@@ -45,6 +53,71 @@ class SynthQuestion(BaseModel):
     empty: bool = False
 
 
+class SlotQuestion(SynthQuestion):
+    """A question that was asked for by a slot; `evidence` says what its words mean."""
+
+    slot: int
+    evidence: str = ""
+
+
+class Unreadable(NamedTuple):
+    """Why a reply, or a part of one, cannot be read."""
+
+    reason: str
+
+
+def parse_database(text: str) -> SynthDatabase | Unreadable:
+    """Read a reply that should hold a database."""
+    value = extract_json(text)
+    if value is None:
+        return Unreadable("no JSON object in the reply")
+    try:
+        return SynthDatabase.model_validate(value)
+    except ValidationError as error:
+        return Unreadable(jsonl.first_complaint(error))
+
+
+def parse_questions(text: str, kind: type[Q]) -> tuple[list[Q], list[Unreadable]]:
+    """Read a reply that should hold questions: those that can be read, and what is wrong with the others."""
+    value = extract_json(text)
+    if value is None:
+        return [], [Unreadable("no JSON object in the reply")]
+    listed = value.get("questions")
+    if not isinstance(listed, list):
+        return [], [Unreadable("'questions' is missing")]
+    questions: list[Q] = []
+    unreadable: list[Unreadable] = []
+    for number, item in enumerate(listed, start=1):
+        try:
+            questions.append(kind.model_validate(item))
+        except ValidationError as error:
+            unreadable.append(Unreadable(f"question {number}: {jsonl.first_complaint(error)}"))
+    return questions, unreadable
+
+
+def plain_name(text: str, taken: Sequence[str]) -> str:
+    """Make a name that may become a folder and a file, and that is not taken.
+
+    >>> plain_name("../Oyster Beds", ["oyster_beds"])
+    'oyster_beds_2'
+    """
+    plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:MAX_NAME_CHARS] or "database"
+    return next(n for n in (plain, *(f"{plain}_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+
+
+def create_statements(database: SynthDatabase) -> list[str]:
+    """List the CREATE TABLE statements, each with its semicolon."""
+    return [table.create.strip().rstrip(";") + ";" for table in database.tables]
+
+
+def rows_text(database: SynthDatabase) -> str:
+    """Show the rows of all tables as CSV."""
+    return "\n".join(
+        rows_as_csv(table.name, _column_names(table), table.rows, limit=ROWS_SHOWN)
+        for table in database.tables
+    )
+
+
 def read_databases(path: Path) -> list[SynthDatabase]:
     """Read what an earlier `synthesize` wrote.
 
@@ -71,3 +144,12 @@ def read_databases(path: Path) -> list[SynthDatabase]:
 
 
 _PLAIN_NAME = re.compile(r"[a-z0-9_]+")  # it becomes a folder and a file
+
+
+def _column_names(table: SynthTable) -> list[str]:
+    """Take the names of the columns from a CREATE TABLE, as far as a heading needs them."""
+    body = table.create[table.create.find("(") + 1 : table.create.rfind(")")]
+    parts = re.split(r",(?![^(]*\))", body)
+    words = [part.split() for part in parts if part.split()]
+    keywords = {"PRIMARY", "FOREIGN", "UNIQUE", "CHECK", "CONSTRAINT"}
+    return [word[0].strip('"`[]') for word in words if word[0].upper().split("(")[0] not in keywords]

@@ -75,14 +75,16 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
 
     run_dir.start()
     path = run_dir / "verdicts.jsonl"
-    done = {verdict.candidate_id for verdict in jsonl.resume(path, Verdict)}
+    verdicts = jsonl.resume(path, Verdict)
+    done = {verdict.candidate_id for verdict in verdicts}
     waiting = [candidate for candidate in candidates if candidate.id not in done]
     if done:
         say(f"label: {len(done)} verdicts are there already, {len(waiting)} candidates to go")
     with jsonl.Appender(path) as file:
         for verdict in _label(config, waiting, questions):
-            file.add(verdict)
-    return _outcome(summarize(jsonl.read(path, Verdict)))
+            file.add_soon(verdict)
+            verdicts.append(verdict)
+    return _outcome(summarize(verdicts))
 
 
 def summarize(verdicts: Sequence[Verdict]) -> dict[str, Any]:

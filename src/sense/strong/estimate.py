@@ -1,0 +1,54 @@
+"""What the next round is going to use and cost, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sense.llms.batch_files import Request
+from sense.progress import say
+
+# Of a reply, as the requests ask for it or as the demo's replies have it; what a model thinks comes on top.
+DATABASE_TOKENS = 2_800
+QUESTIONS_TOKENS = 3_000
+
+
+def estimate(requests: Sequence[Request]) -> dict[str, Any]:
+    """Say and return how many requests there are, and about how many tokens and US dollars they take."""
+    from sense.llms.budget import (
+        BYTES_PER_TOKEN,
+        estimate_cost,
+        read_prices,
+    )  # here, for YAML is slow to load
+
+    prices = read_prices()
+    likely = estimate_cost([replace(each, max_tokens=_reply_tokens(each)) for each in requests], prices)
+    most = estimate_cost(requests, prices)
+    say(
+        f"dry run: {len(requests)} requests, about {likely.prompt_tokens:,} prompt tokens (one for "
+        f"{BYTES_PER_TOKEN:g} bytes) and {likely.completion_tokens:,} completion tokens (at most "
+        f"{most.completion_tokens:,})"
+    )
+    models = sorted({each.model for each in requests})
+    if likely.usd is None:
+        say(f"dry run: no price known of {', '.join(models)}")
+    else:
+        dates = ", ".join(f"{model}: {prices[model].as_of}" for model in models)
+        say(
+            f"dry run: about {likely.usd:.2f} USD, by batch files {likely.batch_usd:.2f}, at most "
+            f"{most.usd:.2f}; prices of {dates}: check before you rely on them"
+        )
+    return {
+        "requests": len(requests),
+        "prompt_tokens": likely.prompt_tokens,
+        "completion_tokens": likely.completion_tokens,
+        "usd": likely.usd,
+        "batch_usd": likely.batch_usd,
+        "most_completion_tokens": most.completion_tokens,
+        "most_usd": most.usd,
+    }
+
+
+def _reply_tokens(request: Request) -> int:
+    return DATABASE_TOKENS if request.custom_id.startswith("database-") else QUESTIONS_TOKENS

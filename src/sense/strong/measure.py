@@ -1,0 +1,93 @@
+"""Measure what was written so far: which questions `sense filter` would keep, and what they are.
+
+The databases are built aside and every query is run, as there; nothing is kept. What a filter is told to drop
+beyond its defaults, as what resembles a benchmark, is not known here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sense.databases.features import sql_features
+from sense.databases.hardness import hardness
+from sense.databases.schema import schema_of_file
+from sense.execution.pool import QueryJob, run_queries
+from sense.execution.run import Limits
+from sense.progress import meter
+from sense.strong.checks import CHECKS, Bounds, Case, Item, Kept
+from sense.strong.decontaminate import HeldOut
+from sense.strong.filter import MAX_RESULT_BYTES
+from sense.strong.filter import Config as FilterConfig
+from sense.strong.populate import Built, Unbuildable, build
+from sense.strong.slots import Measured
+from sense.strong.written import SynthDatabase, Unreadable, parse_database
+
+
+def parse_buildable(text: str) -> SynthDatabase | Unreadable:
+    """Read a reply that should hold a database that can be built."""
+    database = parse_database(text)
+    if isinstance(database, Unreadable):
+        return database
+    with TemporaryDirectory() as folder:
+        result = build(database, Path(folder) / "database.sqlite")
+    return Unreadable(result.reason) if isinstance(result, Unbuildable) else database
+
+
+class Measurer:
+    """Measures, and remembers what it has measured: a later look at an earlier round costs nothing."""
+
+    def __init__(self, *, workers: int) -> None:
+        """Set the number of processes that run queries; 0: one a core."""
+        self._workers = workers
+        self._known: dict[tuple[str, ...], Measured] = {}
+
+    def __call__(self, databases: Sequence[SynthDatabase], items: Sequence[Mapping[str, Any]]) -> Measured:
+        """Count the questions that would be kept, by hardness, feature and database."""
+        key = tuple(str(item["id"]) for item in items)
+        if key not in self._known:
+            with TemporaryDirectory() as folder:
+                self._known[key] = self._measure(Path(folder), databases, items)
+        return self._known[key]
+
+    def _measure(
+        self, folder: Path, databases: Sequence[SynthDatabase], items: Sequence[Mapping[str, Any]]
+    ) -> Measured:
+        files = {each.db_id: folder / f"{each.db_id}.sqlite" for each in databases}
+        built = [each.db_id for each in databases if isinstance(build(each, files[each.db_id]), Built)]
+        schemas = {name: schema_of_file(files[name], name) for name in built}
+        usable = [item for item in map(Item.model_validate, items) if item.db_id in schemas]
+        settings = FilterConfig(source=folder)
+        bounds = Bounds(max_rows=settings.max_rows, max_per_skeleton=settings.max_per_skeleton)
+        limits = Limits(
+            timeout_s=settings.timeout_s, max_rows=10 * settings.max_rows, max_bytes=MAX_RESULT_BYTES
+        )
+        jobs = [QueryJob(files[item.db_id], item.sql) for item in usable]
+        kept, nothing = Kept(usable), HeldOut(())
+        measured = Measured(by_database=Counter(dict.fromkeys(built, 0)))
+        with meter("measure", total=len(jobs)) as shown:
+            endings = run_queries(jobs, limits=limits, workers=self._workers, on_done=shown.advance)
+            for item, ending in zip(usable, endings, strict=True):
+                case = Case(
+                    item=item,
+                    ending=ending,
+                    schema=schemas[item.db_id],
+                    kept=kept,
+                    held_out=nothing,
+                    bounds=bounds,
+                )
+                if all(check(case) is None for _, check in CHECKS):
+                    kept.add(case)
+                    _count(measured, item)
+        return measured
+
+
+def _count(measured: Measured, item: Item) -> None:
+    level = hardness(item.sql)
+    assert level is not None, "a check lets nothing through that has no hardness"
+    measured.hardness[level] += 1
+    measured.features.update(sql_features(item.sql))
+    measured.by_database[item.db_id] += 1

@@ -1,0 +1,180 @@
+"""The plan `quotas`: databases of the catalog's domains, questions by slots, more where the kept are short.
+
+A reply that cannot be read is asked for once more. A later round waits for the whole round before it, for it
+follows from what was measured of all replies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sense.prompts.databases import database_in_domain_request
+from sense.prompts.questions import slot_line, slots_request
+from sense.prompts.repair import repair_request
+from sense.records import Message
+from sense.strong.measure import parse_buildable
+from sense.strong.rounds import Progress
+from sense.strong.seeds import DatabasePlan, plan_catalog
+from sense.strong.slots import Measured, QuestionSlot, Quotas, first_slots, next_slots, short_of
+from sense.strong.written import (
+    SlotQuestion,
+    SynthDatabase,
+    Unreadable,
+    create_statements,
+    parse_questions,
+    rows_text,
+)
+
+Measure = Callable[[Sequence[SynthDatabase], Sequence[Mapping[str, Any]]], Measured]
+Read = TypeVar("Read")
+
+
+def go_through(
+    progress: Progress,
+    *,
+    databases: int,
+    questions_per_database: int,
+    rounds: int,
+    quotas: Quotas,
+    seed: int,
+    measure: Measure,
+) -> None:
+    """Ask for databases, for questions about each that is there, then for what the kept ones are short of."""
+    plans = plan_catalog(databases, seed=seed)
+    written = {plan.db_id: database for plan in plans if (database := _database(progress, plan))}
+    progress.databases += written.values()
+    slots = {
+        plan.db_id: first_slots(questions_per_database, seed=plan.seed)
+        for plan in plans
+        if plan.db_id in written
+    }
+    asked: list[int] = []
+    for number in range(1, rounds + 1):
+        known = list(progress.items)
+        for db_id, own in slots.items():
+            _questions(progress, written[db_id], own, round_number=number, before=known)
+        asked.append(sum(map(len, slots.values())))
+        progress.report = {"asked_by_round": asked}
+        if progress.awaited():
+            return
+        measured = measure(progress.databases, progress.items)
+        short = short_of(measured, quotas)
+        progress.report |= _report(measured, len(short))
+        if not short:
+            return
+        slots = next_slots(
+            measured, quotas, databases=list(measured.by_database), seed=f"{seed}/round-{number + 1}"
+        )
+        if not slots:
+            break
+    progress.short_of = _lines(measured, quotas)
+
+
+def _database(progress: Progress, plan: DatabasePlan) -> SynthDatabase | None:
+    messages = database_in_domain_request(
+        domain=plan.domain,
+        area=plan.area,
+        region=plan.region,
+        db_id=plan.db_id,
+        tables=plan.tables,
+        breadth=plan.breadth,
+        naming=plan.naming,
+        shapes=plan.shapes,
+        main_rows=plan.main_rows,
+    )
+    database = _ask(progress, plan.name, messages, parse_buildable)
+    return None if database is None else database.model_copy(update={"db_id": plan.db_id})
+
+
+def _questions(
+    progress: Progress,
+    database: SynthDatabase,
+    slots: Sequence[QuestionSlot],
+    *,
+    round_number: int,
+    before: Sequence[Mapping[str, Any]],
+) -> None:
+    messages = slots_request(
+        domain=database.domain,
+        schema=create_statements(database),
+        rows=rows_text(database),
+        slots=[
+            slot_line(slot.number, hardness=slot.hardness, features=slot.features, style=slot.style)
+            for slot in slots
+        ],
+        known=[item["question"] for item in before if item["db_id"] == database.db_id],
+    )
+    unreadable: list[Unreadable] = []
+
+    def read(text: str) -> list[SlotQuestion] | Unreadable:
+        questions, complaints = parse_questions(text, SlotQuestion)
+        unreadable[:] = complaints
+        return questions or (complaints[0] if complaints else Unreadable("'questions' is empty"))
+
+    questions = _ask(progress, f"{database.db_id}/{round_number}", messages, read)
+    if questions is None:
+        return
+    progress.note(progress.requests[-1], unreadable)
+    by_number = {slot.number: slot for slot in slots}
+    for question in questions:
+        slot = by_number.pop(question.slot, None)
+        if slot is None:
+            why = Unreadable(f"slot {question.slot} was not asked for, or is answered twice")
+            progress.note(progress.requests[-1], [why])
+        else:
+            progress.items.append(_item(database.db_id, round_number, slot, question))
+
+
+def _item(db_id: str, round_number: int, slot: QuestionSlot, question: SlotQuestion) -> dict[str, Any]:
+    return {
+        "id": f"{db_id}/{round_number}-{slot.number:02d}",
+        "db_id": db_id,
+        "level": str(slot.hardness),
+        **question.model_dump(exclude={"slot"}),
+        "style": str(slot.style),
+        "features": [str(feature) for feature in slot.features],
+    }
+
+
+def _ask(
+    progress: Progress, name: str, messages: Sequence[Message], read: Callable[[str], Read | Unreadable]
+) -> Read | None:
+    """Ask, and once more where the reply cannot be read; None while it is awaited, or if it never can."""
+    first = progress.ask(name, messages)
+    reply = progress.reply_to(first)
+    if reply is None:
+        return None
+    parsed = read(reply.text)
+    if not isinstance(parsed, Unreadable):
+        return parsed
+    second = progress.ask(f"{name}/repair", repair_request(messages, reason=parsed.reason))
+    reply = progress.reply_to(second)
+    if reply is None:
+        return None
+    parsed = read(reply.text)
+    if not isinstance(parsed, Unreadable):
+        return parsed
+    progress.note(second, [parsed])
+    return None
+
+
+def _report(measured: Measured, short: int) -> dict[str, Any]:
+    return {
+        "would_be_kept": measured.hardness.total(),
+        "hardness": {str(level): count for level, count in sorted(measured.hardness.items())},
+        "still_short": short,
+    }
+
+
+def _lines(measured: Measured, quotas: Quotas) -> list[str]:
+    """Say what is missing, in words."""
+    total = measured.hardness.total()
+    lines = [f"{total} of {quotas.questions} questions"] if total < quotas.questions else []
+    lines += [
+        f"{measured.hardness[level]} {level} of {share * total:.0f}"
+        for level, share in quotas.hardness.items()
+        if measured.hardness[level] < share * total
+    ]
+    missing = quotas.missing_features(measured)
+    return lines + [f"{measured.features[name]} {name} of {quotas.feature_minimum}" for name in missing]
