@@ -7,8 +7,8 @@ checkout of taoyds/test-suite-sql-eval; it needs `sqlparse`, `nltk` and `tqdm`. 
 NLTK does not look for sentences: the model for that is a download of its own, and a query is one sentence.
 
 Every time is that of a whole process. The rounds of all contenders are interleaved, and medians compared.
-`cold` is a first run, with an empty cache folder; `warm` is the same command once more; `gold` finds the results
-of the gold queries of an earlier run, and no verdicts: other predictions for a split that was scored before.
+`cold` is a first run, with an empty cache folder; `warm` is the same command once more; `gold` finds the
+results of the gold queries of an earlier run, and no verdicts: other predictions for a split scored before.
 """
 
 from __future__ import annotations

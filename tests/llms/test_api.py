@@ -400,9 +400,9 @@ def test_a_reply_that_cannot_be_kept_is_handed_over_before_the_run_ends(tmp_path
         with closing(sqlite3.connect(tmp_path / "replies.sqlite")) as connection:
             connection.execute("DROP TABLE IF EXISTS reply")
 
-    with serve(lambda question, tries: chat()) as server:
-        with pytest.raises(DiskError, match="a reply could not be kept"):
-            provider(server, cache=tmp_path, concurrency=1).ask(ask_for(*questions(9)), on_reply=spoil)
+    could_not_be_kept = pytest.raises(DiskError, match="a reply could not be kept")
+    with serve(lambda question, tries: chat()) as server, could_not_be_kept:
+        provider(server, cache=tmp_path, concurrency=1).ask(ask_for(*questions(9)), on_reply=spoil)
     assert len(came) == server.asked.total() == 2
 
 
