@@ -49,7 +49,8 @@ OTHER_LINES = {
 }
 # Where a package comes from that a plain install leaves out.
 EXTRAS = dict.fromkeys(("torch", "transformers", "peft", "accelerate", "safetensors", "gguf"), "train") | {
-    "matplotlib": "report"
+    "matplotlib": "report",
+    "httpx2": "api",
 }
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 NO_ROOM_PHRASES = ("No space left on device", "database or disk is full")  # as C and Rust libraries report it

@@ -14,8 +14,14 @@ from sense.databases.features import sql_features
 from sense.databases.hardness import Hardness, hardness
 from sense.databases.query_counts import Parts, count_parts
 from sense.prompts.questions import (
-    EXAMPLE_SCHEMA, EXAMPLES, FEATURE_TEXT, STYLE_TEXT, Example, slot_line, slots_request,
-)  # fmt: skip
+    EXAMPLE_SCHEMA,
+    EXAMPLES,
+    FEATURE_TEXT,
+    STYLE_TEXT,
+    Example,
+    slot_line,
+    slots_request,
+)
 from sense.strong.slots import ASKED, Style
 
 SLOTS = ["1. easy; style: formal", "2. extra; uses: a CTE (WITH ... AS); style: vague"]
@@ -52,7 +58,7 @@ def test_an_example_runs_and_is_of_its_level_by_the_counts_it_tells(example: Exa
     [
         ("SELECT a FROM t WHERE a BETWEEN 1 AND 2 OR b LIKE 'x'", 3, 1, 0),
         ("SELECT a FROM t WHERE a IN (1, 2)", 1, 0, 0),
-        ("SELECT a FROM t WHERE a NOT IN (1) AND b NOT LIKE 'x'", 2, 2, 0),
+        ("SELECT a FROM t WHERE a NOT IN (1) AND b NOT BETWEEN 1 AND 2", 1, 2, 0),
         ("SELECT a FROM t WHERE a IS NOT NULL", 1, 0, 0),
         ("SELECT a FROM t GROUP BY a HAVING COUNT(*) > 1 AND SUM(b) > 2 OR MAX(b) = 1", 2, 1, 0),
         ("SELECT a FROM t GROUP BY a HAVING COUNT(*) > 1 AND SUM(b) > 2", 1, 0, 0),
@@ -62,7 +68,7 @@ def test_an_example_runs_and_is_of_its_level_by_the_counts_it_tells(example: Exa
         ("SELECT a FROM t WHERE b = (SELECT MAX(b) FROM t WHERE c IN (SELECT d FROM u))", 1, 0, 1),
         ("SELECT AVG(n) FROM (SELECT COUNT(*) AS n FROM t WHERE a = 1 GROUP BY b)", 0, 0, 0),
         ("SELECT (SELECT MAX(b) FROM t)", 0, 0, 0),
-        ("SELECT a FROM t UNION SELECT b FROM u WHERE c = 1 UNION SELECT d FROM v ORDER BY 1 LIMIT 2", 0, 0, 1),
+        ("SELECT a FROM t UNION SELECT b FROM u WHERE c = 1 UNION SELECT d FROM v ORDER BY 1", 0, 0, 1),
         ("WITH x AS (SELECT a FROM t WHERE b = 1) SELECT a FROM x", 0, 0, 1),
         ("SELECT DISTINCT a FROM t ORDER BY a LIMIT 1 OFFSET 2", 2, 0, 0),
         ("SELECT SUM(CASE WHEN a = 1 OR b LIKE 'x' THEN 1 END) FROM t", 0, 0, 0),
@@ -108,4 +114,4 @@ def test_the_wording_is_the_one_that_the_released_replies_answer() -> None:
     """A request's id holds a hash of its text: one letter changed here, and replies paid for are lost."""
     lines = [slot_line(1, hardness=Hardness.EASY, features=[each], style="formal") for each in FEATURE_TEXT]
     text = "\0".join([request(), request(("q",)), *lines])
-    assert hashlib.sha256(text.encode()).hexdigest()[:12] == "HASH"
+    assert hashlib.sha256(text.encode()).hexdigest()[:12] == "046a7229fd69"

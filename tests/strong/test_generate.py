@@ -1,10 +1,12 @@
-"""The `synthesize` stage, on replies of every kind."""
+"""The `synthesize` stage with plan `fixed`, on replies of every kind."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,15 @@ from sense.strong.generate import Config, run
 from .conftest import DATABASE, DEMO
 
 Synthesize = Callable[..., Outcome]
+OUTPUTS = ("requests", "databases", "items", "malformed")
 QUESTIONS = {"questions": [{"question": "How many birds?", "sql": "SELECT COUNT(*) FROM bird"}]}
 BOTH = (("database-001", DATABASE), ("database-002", DATABASE | {"db_id": "loft"}))
+
+
+@pytest.fixture
+def synthesize(synthesize: Synthesize) -> Synthesize:
+    """Run it as the demo does."""
+    return partial(synthesize, plan="fixed")
 
 
 def lines(tmp_path: Path, name: str) -> list[dict[str, Any]]:
@@ -160,6 +169,26 @@ def test_a_reply_that_holds_no_questions_is_a_shortfall(
     assert "1 replies could not be read" in str(outcome.shortfall)
 
 
+def test_a_question_that_cannot_be_read_drops_itself_only(synthesize: Synthesize, tmp_path: Path) -> None:
+    synthesize()
+    synthesize(*BOTH)
+    first, *others = [(name, QUESTIONS) for name in names(tmp_path)[2:]]
+    mixed = {"questions": [{"question": "No SQL?"}, *QUESTIONS["questions"]]}
+    outcome = synthesize(*BOTH, (first[0], mixed), *others)
+    assert (outcome.summary["questions"], outcome.summary["malformed"]) == (8, 1)
+    assert [line["reason"] for line in lines(tmp_path, "malformed")] == ["question 1: 'sql' is missing"]
+    assert lines(tmp_path, "items")[0]["id"] == "mews/easy/01"
+
+
+def test_a_reply_is_stored_once_and_need_not_be_given_again(synthesize: Synthesize, tmp_path: Path) -> None:
+    synthesize()
+    synthesize(BOTH[0])
+    outcome = synthesize(BOTH[1])
+    assert outcome.summary["databases"] == 2
+    synthesize(*BOTH)
+    assert len(lines(tmp_path, "replies")) == 2
+
+
 def test_a_reply_to_another_wording_is_not_taken(synthesize: Synthesize, tmp_path: Path) -> None:
     synthesize()
     asked = lines(tmp_path, "requests")[0]["custom_id"]
@@ -188,9 +217,12 @@ def test_other_settings_need_another_folder(synthesize: Synthesize) -> None:
 def test_the_shipped_replies_answer_every_request(tmp_path: Path) -> None:
     more = {"easy": 20, "medium": 20}
     replies = sorted(DEMO.glob("replies-*.jsonl"))
-    settings = {"model": "strong-model", "seed": 1, "replies": replies, "more_questions": more}
+    settings = {"plan": "fixed", "model": "strong-model", "seed": 1, "replies": replies}
+    settings["more_questions"] = more
     config = Config.parse(settings, where="test")
     summary = run(config, RunDir(tmp_path / "synth", stage="synthesize", config=config)).summary
+    written = b"".join((tmp_path / "synth" / f"{name}.jsonl").read_bytes() for name in OUTPUTS)
+    assert hashlib.sha256(written).hexdigest()[:16] == "64b992e6ad0f12dc"
     counts = [summary[key] for key in ("requests", "awaiting_replies", "malformed", "databases")]
     assert counts == [8 + 8 * 4 + 8 * 2, 0, 0, 8]
     assert summary["questions"] == 8 * (4 * 18 + 2 * 20)
@@ -215,11 +247,11 @@ def test_more_questions_are_asked_for_when_the_first_ones_are_known(
 
 def test_a_request_that_failed_at_the_service_is_asked_again(tmp_path: Path) -> None:
     run_dir = "synth"
-    config = Config.parse({"databases": 1}, where="test")
+    config = Config.parse({"plan": "fixed", "databases": 1}, where="test")
     run(config, RunDir(tmp_path / run_dir, stage="synthesize", config=config))
     [name] = [line["custom_id"] for line in lines(tmp_path, "requests")]
     replies = tmp_path / "replies.jsonl"
     jsonl.write(replies, [{"custom_id": name, "response": None, "error": {"message": "rate limit"}}])
-    config = Config.parse({"databases": 1, "replies": replies}, where="test")
+    config = Config.parse({"plan": "fixed", "databases": 1, "replies": replies}, where="test")
     outcome = run(config, RunDir(tmp_path / run_dir, stage="synthesize", config=config))
     assert (outcome.summary["failed"], outcome.summary["awaiting_replies"], outcome.complete) == (1, 1, False)
