@@ -145,7 +145,7 @@ class Bench:
         }
         say(
             f"{predictions.name}: official {medians['official']:.2f} s, cold {medians['cold']:.2f} s "
-            f"({result['cold_ratio']:.1f}x), gold known {medians['gold']:.2f} s ({result['gold_ratio']:.1f}x), "
+            f"({result['cold_ratio']:.1f}x), gold {medians['gold']:.2f} s ({result['gold_ratio']:.1f}x), "
             f"warm {medians['warm']:.2f} s ({result['warm_ratio']:.1f}x); {differ} verdicts differ"
         )
         return result

@@ -10,8 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, is_dataclass
-from functools import lru_cache
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -117,12 +116,7 @@ class Appender:
 
 def _fields_of(record: Any) -> dict[str, Any]:
     # Ours are flat; `asdict` copies every value of them, in several times the time of writing.
-    return {name: getattr(record, name) for name in _names(type(record))}
-
-
-@lru_cache(maxsize=100)
-def _names(record_type: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(record_type))
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 def to_line(record: object) -> str:

@@ -49,7 +49,7 @@ def colliding_rows(count: int) -> str:
     size, largest = 2**64, 2**61 - 1  # whole numbers up to the latter are their own hashes
     goal = 12345 * pow(p1, -1, size) % size
     goal = (goal >> 31 | goal << 33) % size
-    rows = []
+    rows: list[str] = []
     first = 0
     while len(rows) < count:
         first += 1
@@ -277,14 +277,16 @@ SIZES = [
         rows_that_grow_late="SELECT zeroblob(CASE WHEN row_number() OVER () < 2500 THEN 1 ELSE 16000000 END)"
         " FROM many a, many b LIMIT 5000",
     ),
-    *named(
-        (Rows, Timeout),
-        value_under_the_cap="SELECT zeroblob(16000000)",
-        rows_at_the_cap="SELECT 1 FROM many a, many b LIMIT 50000",
-        bytes_under_the_cap="SELECT zeroblob(1000000) FROM many LIMIT 30",
-        text_that_grows_in_json="SELECT CAST(zeroblob(1000000) AS TEXT) FROM many LIMIT 10",
-    ),
 ]
+
+# Just under each cap of the tests: to hand these over takes a machine without other work less than a second.
+UNDER_THE_CAPS = named(
+    (Rows, Timeout, TooMuch),
+    value_under_the_cap="SELECT zeroblob(16000000)",
+    rows_at_the_cap="SELECT 1 FROM many a, many b LIMIT 50000",
+    bytes_under_the_cap="SELECT zeroblob(1000000) FROM many LIMIT 30",
+    text_that_grows_in_json="SELECT CAST(zeroblob(1000000) AS TEXT) FROM many LIMIT 10",
+)
 
 ENDLESS = [
     *named(
@@ -350,7 +352,7 @@ ENDLESS = [
     ),
 ]
 
-ATTACKS = [*WRITES, *ODD, *SIZES, *ENDLESS]
+ATTACKS = [*WRITES, *ODD, *SIZES, *UNDER_THE_CAPS, *ENDLESS]
 
 
 def make_target(path: Path) -> Path:

@@ -14,6 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +33,7 @@ from .attacks import (
     ENDLESS,
     ODD,
     SIZES,
+    UNDER_THE_CAPS,
     WRITES,
     Attack,
     colliding_rows,
@@ -196,6 +199,13 @@ def test_a_gold_query_that_fails_is_no_fault_of_the_candidate(as_golds: Seen, at
     assert found.match in allowed | ({Match.DIFFERENT} if Rows in attack.endings else set())
 
 
+def test_a_result_under_the_caps_is_whole(target: Path) -> None:
+    limits = replace(LIMITS, timeout_s=20.0)
+    jobs = [QueryJob(target, attack.sql) for attack in UNDER_THE_CAPS]
+    counts = [len(ending.rows) for ending in run_queries(jobs, limits=limits) if isinstance(ending, Rows)]
+    assert counts == [1, 50_000, 30, 10]
+
+
 @pytest.mark.parametrize("way", ["as_queries", "as_candidates", "as_golds"])
 def test_attacks_leave_no_trace(way: str, request: pytest.FixtureRequest) -> None:
     seen: Seen = request.getfixturevalue(way)
@@ -216,7 +226,7 @@ def test_attacks_end_in_time(as_queries: Seen, target: Path) -> None:
     assert len(again) < 10
     for attack in again:
         jobs = [QueryJob(target, NEIGHBOR), QueryJob(target, attack.sql)]
-        seen = observe(target, [attack], lambda jobs=jobs: run_queries(jobs, limits=LIMITS, workers=1))
+        seen = observe(target, [attack], partial(run_queries, jobs, limits=LIMITS, workers=1))
         assert seen.seconds[attack.name] < LATEST_S
 
 
@@ -530,31 +540,26 @@ def overwrite(rows: str, columns: str = "2", has_bytes: str = "0") -> str:
     )
 
 
-TRUSTED = pytest.mark.xfail(strict=True, reason="the store takes what it finds for what it wrote")
-
-
 @pytest.mark.parametrize(
     "statements",
     [
         pytest.param([overwrite("'no JSON'")], id="no-json"),
         pytest.param([overwrite("'[[1, '")], id="half"),
         pytest.param([overwrite("''")], id="empty"),
-        pytest.param([overwrite("NULL")], id="null", marks=TRUSTED),
-        pytest.param([overwrite("5")], id="number", marks=TRUSTED),
+        pytest.param([overwrite("NULL")], id="null"),
+        pytest.param([overwrite("5")], id="number"),
         pytest.param([overwrite("x'fffe'")], id="bytes"),
         pytest.param([overwrite("CAST(x'5b5b312c2022ff225d5d' AS TEXT)")], id="invalid-utf8"),
-        pytest.param([overwrite("'7'")], id="no-list", marks=TRUSTED),
-        pytest.param([overwrite("'[1, 2]'")], id="no-rows", marks=TRUSTED),
-        pytest.param([overwrite("'\"pen\"'")], id="text-for-rows", marks=TRUSTED),
-        pytest.param([overwrite("'[[1]]'")], id="fewer-columns", marks=TRUSTED),
+        pytest.param([overwrite("'7'")], id="no-list"),
+        pytest.param([overwrite("'[1, 2]'")], id="no-rows"),
+        pytest.param([overwrite("'\"pen\"'")], id="text-for-rows"),
+        pytest.param([overwrite("'[[1]]'")], id="fewer-columns"),
         pytest.param([overwrite("'[[1, \"pen\"]]'", columns="'two'")], id="columns-in-words"),
-        pytest.param([overwrite("'[[1, [\"pen\"]]]'")], id="a-list-for-a-value", marks=TRUSTED),
+        pytest.param([overwrite("'[[1, [\"pen\"]]]'")], id="a-list-for-a-value"),
         pytest.param([overwrite('\'[[1, {"hex": "xy"}]]\'', has_bytes="1")], id="no-hex"),
-        pytest.param([overwrite("'[[1, {\"a\": 1}]]'", has_bytes="1")], id="another-object", marks=TRUSTED),
-        pytest.param([overwrite(f"'{'[' * 100_000}'")], id="deep", marks=TRUSTED),
-        pytest.param(
-            [overwrite("'[[1, \"' || hex(zeroblob(100000000)) || '\"]]'")], id="huge", marks=TRUSTED
-        ),
+        pytest.param([overwrite("'[[1, {\"a\": 1}]]'", has_bytes="1")], id="another-object"),
+        pytest.param([overwrite(f"'{'[' * 100_000}'")], id="deep"),
+        pytest.param([overwrite("'[[1, \"' || hex(zeroblob(100000000)) || '\"]]'")], id="huge"),
         pytest.param(["DROP TABLE result"], id="no-table"),
         pytest.param(["DROP TABLE result", "CREATE TABLE result(a)"], id="another-table"),
         pytest.param(
@@ -595,7 +600,6 @@ def test_a_folder_that_cannot_be_written_is_done_without(target: Path, store: Pa
     store.chmod(0o700)
 
 
-@TRUSTED
 def test_a_query_that_is_no_text_is_not_looked_up(target: Path, store: Path) -> None:
     surrogate = "SELECT '\ud800'"
     jobs = [CompareJob((target,), sql, sql, Rule.BIRD) for sql in (NEIGHBOR, surrogate)]

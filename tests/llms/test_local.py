@@ -16,8 +16,8 @@ from peft import LoraConfig, get_peft_model
 from tiny_models import peft_reads_an_old_name, save_model
 from transformers import AutoModelForCausalLM
 
-from sense.errors import ModelError
 from sense import caches
+from sense.errors import ModelError
 from sense.llms.local import Answer, Continuation, Loaded, answer, load
 
 SCHEMA = "database pets\ntable pet ( id number key, name text [Rex | Tom], age number )\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,10 @@ import pytest
 
 from sense import jsonl
 from sense.errors import ConfigError
+from sense.rundir import RunDir
 from sense.stage import Outcome
+from sense.strong import filter as filter_stage
+from sense.strong import measure
 from sense.strong.generate import Config
 
 from .conftest import DATABASE
@@ -188,6 +192,51 @@ def test_the_next_round_asks_for_what_was_measured_to_be_missing(
     outcome = synthesize(*answers, (second, {"questions": [more]}), **settings)
     assert (outcome.complete, outcome.shortfall, outcome.summary["would_be_kept"]) == (True, None, 4)
     assert lines(tmp_path, "items")[-1]["id"] == f"{second}-01"
+
+
+def test_slots_of_a_later_round_stay_as_they_were_drawn(
+    synthesize: Synthesize, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check that comes to other counts later must not change requests that may have been answered."""
+    settings = ONE | HARDNESS_FREE | {"rounds": 2, "questions_wanted": 4}
+    synthesize(**settings)
+    synthesize(("database-001", DATABASE), **settings)
+    answer = (names(tmp_path)[1], {"questions": SLOTS})
+    synthesize(("database-001", DATABASE), answer, **settings)
+    before = names(tmp_path), lines(tmp_path, "requests")
+    monkeypatch.setattr(measure, "CHECKS", (("none", lambda case: "no"),))  # no setting changes the checks
+    synthesize(("database-001", DATABASE), answer, **settings)
+    assert (names(tmp_path), lines(tmp_path, "requests")) == before
+    # So do those of another run, whose replies are given.
+    kept = shutil.copy(tmp_path / "synth" / "later-slots.jsonl", tmp_path / "later-slots.jsonl")
+    shutil.rmtree(tmp_path / "synth")
+    synthesize(later_slots=kept, **settings)
+    synthesize(("database-001", DATABASE), later_slots=kept, **settings)
+    synthesize(("database-001", DATABASE), answer, later_slots=kept, **settings)
+    assert lines(tmp_path, "requests") == before[1]
+
+
+def test_what_would_be_kept_is_what_filter_keeps(synthesize: Synthesize, tmp_path: Path) -> None:
+    synthesize(**ONE)
+    synthesize(("database-001", DATABASE), **ONE)
+    questions = [*SLOTS[:3], SLOTS[0] | {"slot": 4}]  # the last one is asked twice
+    answer = (names(tmp_path)[1], {"questions": questions})
+    summary = synthesize(("database-001", DATABASE), answer, **ONE).summary
+    config = filter_stage.Config.parse({"source": tmp_path / "synth", "new_databases": 0}, where="test")
+    run_dir = RunDir(tmp_path / "filtered", stage="filter", config=config)
+    kept = filter_stage.run(config, run_dir).summary
+    assert summary["would_be_kept"] == kept["kept"] == 3
+    assert summary["hardness"] == kept["hardness"]
+
+
+def test_half_a_stored_reply_is_dropped_and_asked_for_again(synthesize: Synthesize, tmp_path: Path) -> None:
+    both = ONE | {"databases": 2}
+    synthesize(**both)
+    synthesize(("database-001", DATABASE), ("database-002", DATABASE), **both)
+    stored = tmp_path / "synth" / "replies.jsonl"
+    stored.write_bytes(stored.read_bytes()[:-10])  # as a kill may leave it
+    assert synthesize(**both).summary["databases"] == 1
+    assert names(tmp_path, "requests-awaiting-replies")[0] == "database-002"
 
 
 def test_what_is_short_after_the_last_round_is_said(synthesize: Synthesize, tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ class _Conditions:
                 nots += not isinstance(node.this, exp.Is)
                 waiting.append(node.this)
             else:
+                nots += bool(node.args.get("negate"))  # NOT LIKE is one node
                 atoms.append(node)
         return cls(
             count=len(atoms),

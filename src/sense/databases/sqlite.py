@@ -26,6 +26,12 @@ def check_file(path: Path) -> None:
         raise DatabaseError(f"{path}: an SQLite database is expected, {found}")
 
 
+def has_unfinished_changes(path: Path) -> bool:
+    """Tell whether changes lie beside a database that are not in the file itself yet."""
+    real = path.resolve()  # SQLite looks beside the file that a link leads to
+    return any(real.with_name(real.name + suffix).exists() for suffix in UNFINISHED)
+
+
 def open_read_only(path: Path) -> sqlite3.Connection:
     """Open a database that cannot be written through this connection.
 
@@ -38,8 +44,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     """
     check_file(path)
     # An immutable file is read without locks and without the -shm file that SQLite would put beside it.
-    untouched = not any(path.with_name(path.name + suffix).exists() for suffix in UNFINISHED)
-    address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if untouched else ''}"
+    address = f"{path.absolute().as_uri()}?mode=ro{'' if has_unfinished_changes(path) else '&immutable=1'}"
     try:
         connection = sqlite3.connect(address, uri=True, isolation_level=None)
     except sqlite3.Error as error:
@@ -47,7 +52,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     connection.text_factory = decode_leniently
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeError, MemoryError) as error:
         connection.close()
         raise DatabaseError(f"{path}: not a readable SQLite database: {error}") from None
     return connection

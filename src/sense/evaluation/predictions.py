@@ -46,12 +46,12 @@ def _read_jsonl(path: Path, questions: Sequence[Question]) -> list[str | None]:
 
 
 def _read_lines(path: Path, questions: Sequence[Question]) -> list[str | None]:
-    """Read one query a line, in the questions' order; a tab and the db_id may follow. An empty line is none."""
+    """Read one query a line, in the questions' order; a tab and the db_id may follow. Empty: none."""
     try:
         lines = path.read_text(encoding="utf-8").rstrip().split("\n")
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}:{line}: not UTF-8: {error.reason}") from None
+        broken = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}:{broken}: not UTF-8: {error.reason}") from None
     if len(lines) > len(questions):
         raise DataError(
             f"{path}:{len(questions) + 1}: {len(lines)} lines for {len(questions)} questions; one each is "
@@ -62,8 +62,8 @@ def _read_lines(path: Path, questions: Sequence[Question]) -> list[str | None]:
         sql, *rest = line.strip().replace(BIRD_SEPARATOR, "\t").split("\t")
         if rest and rest != [question.db_id]:
             raise DataError(
-                f"{path}:{number}: after a tab the db_id {question.db_id!r} is expected, got {rest[-1]!r:.60}; "
-                f"SQL with tabs, or another split? a .jsonl file can hold tabs and line ends"
+                f"{path}:{number}: after a tab the db_id {question.db_id!r} is expected, got "
+                f"{rest[-1]!r:.60}; SQL with tabs, or another split? a .jsonl file can hold tabs"
             )
         found.append(sql.strip() or None)
     return found + [None] * (len(questions) - len(lines))

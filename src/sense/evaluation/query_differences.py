@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -163,8 +163,8 @@ def _inside(found: Iterable[Difference]) -> Iterator[Difference]:
 
 def _joins(gold: Parts, predicted: Parts) -> Iterator[Difference]:
     if gold.outer_joins != predicted.outer_joins:
-        wanted, got = (" and ".join(side.outer_joins) or "join" for side in (gold, predicted))
-        yield Difference(ErrorKind.WRONG_JOIN, f"{got} instead of {wanted}")
+        sides = [" and ".join(side.outer_joins) or "join" for side in (predicted, gold)]
+        yield Difference(ErrorKind.WRONG_JOIN, " instead of ".join(sides))
     if gold.has_natural_join or predicted.has_natural_join:
         return
     known_gold, known_predicted = same_names(gold.equalities), same_names(predicted.equalities)
@@ -236,7 +236,7 @@ def _conditions(
 
 
 # Which condition stands for which: the more they share, the sooner.
-PAIRINGS = (
+PAIRINGS: tuple[Callable[[Condition, Condition], bool], ...] = (
     lambda wanted, got: (
         bool(wanted.subject) and wanted[:2] == got[:2] and bool(wanted.query) == bool(got.query)
     ),

@@ -10,6 +10,8 @@ import contextlib
 import json
 import re
 import sqlite3
+from collections import OrderedDict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from sense.execution.run import size_bytes
 MAX_RESULT_BYTES = 32 * 2**20  # a larger result costs more to keep than to make again
 FORMAT = 1  # of the files; another number makes new ones
 BUSY_TIMEOUT_S = 1.0
+OPEN_FILES = 64  # each takes three descriptors
+UNREADABLE = (sqlite3.Error, ValueError, TypeError, KeyError, RecursionError, MemoryError)
+VALUE_TYPES = {type(None), int, float, str, bytes}
 
 _SUSPECT = ("random", "current_", "now", "utc", "local", "date", "time", "julian")  # far faster to look for
 # What makes a query give another result at another time or place.
@@ -46,7 +51,7 @@ class GoldStore:
     def __init__(self, folder: Path) -> None:
         """Name the folder; it is made when something is kept."""
         self._folder = folder
-        self._open: dict[str, sqlite3.Connection | None] = {}
+        self._open: OrderedDict[str, sqlite3.Connection | None] = OrderedDict()
 
     def close(self) -> None:
         """Close the files."""
@@ -60,7 +65,7 @@ class GoldStore:
         connection = self._connect(digest)
         if connection is None:
             return None
-        with contextlib.suppress(sqlite3.Error, ValueError):
+        with contextlib.suppress(*UNREADABLE):
             found = connection.execute(
                 "SELECT columns, has_bytes, rows FROM result WHERE sql = ?", (sql,)
             ).fetchone()
@@ -73,7 +78,7 @@ class GoldStore:
         connection = self._connect(digest)
         if connection is None:
             return False
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(*UNREADABLE):
             return connection.execute("SELECT 1 FROM result WHERE sql = ?", (sql,)).fetchone() is not None
         return False
 
@@ -84,7 +89,7 @@ class GoldStore:
             return
         text = json.dumps(rows.rows, default=hex_of_bytes, separators=(",", ":"))
         has_bytes = '{"hex":' in text
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(*UNREADABLE):
             if not connection.in_transaction:
                 connection.execute("BEGIN IMMEDIATE")
             connection.execute(
@@ -99,19 +104,26 @@ class GoldStore:
                     connection.execute("COMMIT")
 
     def _connect(self, digest: str) -> sqlite3.Connection | None:
-        if digest not in self._open:
-            try:
-                self._open[digest] = _open_file(
-                    self._folder / f"{digest}-{sqlite3.sqlite_version}-{FORMAT}.sqlite"
-                )
-            except (sqlite3.Error, OSError):
-                self._open[digest] = None
-        return self._open[digest]
+        if digest in self._open:
+            self._open.move_to_end(digest)
+            return self._open[digest]
+        if len(self._open) == OPEN_FILES:
+            self.save()
+            _, longest_unused = self._open.popitem(last=False)
+            if longest_unused is not None:
+                longest_unused.close()
+        try:
+            connection = _open_file(self._folder / f"{digest}-{sqlite3.sqlite_version}-{FORMAT}.sqlite")
+        except (sqlite3.Error, OSError):
+            connection = None
+        self._open[digest] = connection
+        return connection
 
 
 def _open_file(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2 * MAX_RESULT_BYTES)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = OFF")  # what is lost with the power is made again
     connection.execute(
@@ -122,7 +134,12 @@ def _open_file(path: Path) -> sqlite3.Connection:
 
 
 def _rows(columns: int, has_bytes: int, text: str) -> Rows:
+    """Read a result; a file may hold anything by now, so it is looked at before it is believed."""
     rows: list[list[Any]] = json.loads(text)
+    if not isinstance(rows, list) or {*map(type, rows)} - {list} or {*map(len, rows)} - {columns}:
+        raise ValueError("these are no rows")
     if has_bytes:
-        return Rows(columns, tuple(tuple(map(value_of_json, row)) for row in rows))
+        rows = [[*map(value_of_json, row)] for row in rows]
+    if {*map(type, chain.from_iterable(rows))} - VALUE_TYPES:
+        raise ValueError("these are no values of SQLite")
     return Rows(columns, tuple(map(tuple, rows)))

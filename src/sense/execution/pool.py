@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Self
 
 from sense.caches import file_digest, home
-from sense.databases.sqlite import UNFINISHED
+from sense.databases.sqlite import has_unfinished_changes
 from sense.errors import ConfigError, DatabaseError
 from sense.execution.outcome import Comparison, Ending, Match, Timeout, TooMuch, WorkerDied, describe
 from sense.execution.process import Event, Worker
@@ -195,7 +195,7 @@ class Pool:
     def _find_digest(self, path: Path) -> str | None:
         if self._gold_store is None or not path.is_file():  # to read a pipe would take for ever
             return None
-        if any(path.with_name(path.name + end).exists() for end in UNFINISHED):
+        if has_unfinished_changes(path):
             return None
         try:
             return file_digest(path)

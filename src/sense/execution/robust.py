@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby, takewhile
 from typing import NamedTuple
 
 from sense.databases.sql_tokens import tokens
@@ -107,15 +108,11 @@ def prepare_robust(sql: str) -> str:
     >>> prepare_robust("SELECT DISTINCT value FROM t WHERE a > = YEAR(CURDATE()) -- x;y")
     'SELECT DISTINCT value FROM t WHERE a >= 2020'
     """
-    parts = [""]  # every other one is quoted
-    for token in tokens(sql):
-        if token.kind == "end":
-            break
-        if token.kind == "quoted":
-            parts += [token.text, ""]
-        else:
-            parts[-1] += " " if token.kind == "comment" else token.text
-    parts[::2] = [_CURRENT_YEAR.sub("2020", _SPLIT_OPERATOR.sub(r"\1=", part)) for part in parts[::2]]
+    parts: list[str] = []
+    statement = takewhile(lambda token: token.kind != "end", tokens(sql))
+    for quoted, group in groupby(statement, lambda token: token.kind == "quoted"):
+        text = "".join(" " if token.kind == "comment" else token.text for token in group)
+        parts.append(text if quoted else _CURRENT_YEAR.sub("2020", _SPLIT_OPERATOR.sub(r"\1=", text)))
     return "".join(parts).strip()
 
 
@@ -225,7 +222,7 @@ def why_they_differ(
 
 
 def why_bird_differs(official: bool, robust: RobustComparison) -> Cause | None:
-    """Name the difference between BIRD's rule and the robust one that turned the verdict; None where none did."""
+    """Name the difference between BIRD's rule and the robust one that turned the verdict, if one did."""
     match, gold, candidate = robust.match, robust.gold, robust.candidate
     is_same = match is not None and match.same
     if is_same is official:

@@ -1,8 +1,8 @@
 """What comparisons came to, on disk: a candidate that was judged in an earlier run is not run again.
 
-Weak models write the same SQL round after round, and predictions are scored more than once. A verdict is found
-by all that it depends on: the databases' content, both queries, the rule, SQLite's version and our own code.
-Only verdicts that would come out the same are kept: nothing that a limit or an accident decided.
+Weak models write the same SQL round after round, and predictions are scored again. A verdict is found by all
+that it depends on: the databases' content, both queries, the rule, SQLite's version and our own code. Only
+verdicts that would come out the same are kept: nothing that a limit or an accident decided.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class VerdictStore:
         if self._connection is None:
             return found
         query = "SELECT match, reason, value FROM verdict WHERE key = ?"
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error, TypeError, ValueError):
             for key in keys:
                 row = self._connection.execute(query, (key,)).fetchone()
                 if row is not None and row[0] in KEPT:
@@ -75,10 +75,12 @@ class VerdictStore:
         ]
         if self._connection is None or not rows:
             return
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error, UnicodeError):
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany("INSERT OR IGNORE INTO verdict VALUES (?, ?, ?, ?)", rows)
-            self._connection.execute("COMMIT")
+            try:
+                self._connection.executemany("INSERT OR IGNORE INTO verdict VALUES (?, ?, ?, ?)", rows)
+            finally:
+                self._connection.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file."""

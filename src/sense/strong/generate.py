@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -23,19 +24,27 @@ from sense.llms.base import KnownReplies, Provider
 from sense.llms.batch_files import Reply, read_replies, write_requests
 from sense.progress import say
 from sense.rundir import RunDir
-from sense.stage import InputPaths, Outcome, StageConfig
+from sense.stage import InputPath, InputPaths, Outcome, StageConfig
 from sense.strong import fixed_rounds, quota_rounds
 from sense.strong.estimate import estimate
 from sense.strong.measure import Measurer
 from sense.strong.rounds import Progress
 from sense.strong.seeds import AREAS, DOMAINS
-from sense.strong.slots import Quotas
+from sense.strong.slots import LaterSlots, Quotas
 
 Level = Literal["easy", "medium", "hard", "extra"]
 AWAITED = "requests-awaiting-replies.jsonl"
+LATER_SLOTS = "later-slots.jsonl"
 OF_PLAN = {
     "fixed": ("questions_per_level", "more_questions"),
-    "quotas": ("questions_per_database", "rounds", "questions_wanted", "hardness_quota", "feature_minimum"),
+    "quotas": (
+        "questions_per_database",
+        "rounds",
+        "questions_wanted",
+        "hardness_quota",
+        "feature_minimum",
+        "later_slots",
+    ),
 }
 MOST_DATABASES = {"fixed": len(AREAS), "quotas": DOMAINS}
 
@@ -78,6 +87,9 @@ class Config(StageConfig):
     )
     feature_minimum: Annotated[int, Field(ge=0)] = Field(
         3, description="kept questions with each SQL feature, as measured, at the least; plan quotas"
+    )
+    later_slots: InputPath | None = Field(
+        None, description="later-slots.jsonl of an earlier run, whose replies are given; plan quotas"
     )
     questions_per_level: Annotated[int, Field(ge=1, le=60)] = Field(
         18, description="questions to ask for, for each database and each of the four levels; plan fixed"
@@ -130,7 +142,7 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     known = stored | {name: reply for name, reply in given.items() if name not in failed}
     replies: dict[str, Reply] = {}
     providers = [KnownReplies(known), *([] if config.dry_run else PROVIDERS[config.provider](config))]
-    go_through = PLANS[config.plan](config)
+    go_through = PLANS[config.plan](config, run_dir)
 
     with jsonl.Appender(path) as appender:
 
@@ -163,7 +175,7 @@ def _rounds(
             return
 
 
-def _fixed(config: Config) -> Callable[[Progress], None]:
+def _fixed(config: Config, run_dir: RunDir) -> Callable[[Progress], None]:  # noqa: ARG001
     return partial(
         fixed_rounds.go_through,
         databases=config.databases,
@@ -173,7 +185,10 @@ def _fixed(config: Config) -> Callable[[Progress], None]:
     )
 
 
-def _quotas(config: Config) -> Callable[[Progress], None]:
+def _quotas(config: Config, run_dir: RunDir) -> Callable[[Progress], None]:
+    given = [] if config.later_slots is None else jsonl.read(config.later_slots, LaterSlots)
+    settled = {each.round for each in given}
+    own = jsonl.resume(run_dir / LATER_SLOTS, LaterSlots)
     return partial(
         quota_rounds.go_through,
         databases=config.databases,
@@ -186,6 +201,7 @@ def _quotas(config: Config) -> Callable[[Progress], None]:
         ),
         seed=config.seed,
         measure=Measurer(workers=config.workers),
+        drawn=[*given, *(each for each in own if each.round not in settled)],
     )
 
 
@@ -203,7 +219,10 @@ def _api(config: Config) -> Sequence[Provider]:
     return (ApiProvider(settings, rng=random.Random(config.seed)),)
 
 
-PLANS: dict[str, Callable[[Config], Callable[[Progress], None]]] = {"fixed": _fixed, "quotas": _quotas}
+PLANS: dict[str, Callable[[Config, RunDir], Callable[[Progress], None]]] = {
+    "fixed": _fixed,
+    "quotas": _quotas,
+}
 # Whom to ask what no given or stored reply answers.
 PROVIDERS: dict[str, Callable[[Config], Sequence[Provider]]] = {"batch": _batch, "api": _api}
 
@@ -219,6 +238,8 @@ def _write(progress: Progress, run_dir: RunDir) -> None:
     jsonl.write(run_dir / "databases.jsonl", (database.model_dump() for database in progress.databases))
     jsonl.write(run_dir / "items.jsonl", progress.items)
     jsonl.write(run_dir / "malformed.jsonl", progress.malformed)
+    if progress.later_slots:
+        jsonl.write(run_dir / LATER_SLOTS, map(asdict, progress.later_slots))
     if awaited := progress.awaited():
         write_requests(run_dir / AWAITED, awaited)
     else:

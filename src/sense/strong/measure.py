@@ -60,7 +60,7 @@ class Measurer:
         built = [each.db_id for each in databases if isinstance(build(each, files[each.db_id]), Built)]
         schemas = {name: schema_of_file(files[name], name) for name in built}
         usable = [item for item in map(Item.model_validate, items) if item.db_id in schemas]
-        settings = FilterConfig(source=folder)
+        settings = FilterConfig.parse({"source": folder}, where="measure")
         bounds = Bounds(max_rows=settings.max_rows, max_per_skeleton=settings.max_per_skeleton)
         limits = Limits(
             timeout_s=settings.timeout_s, max_rows=10 * settings.max_rows, max_bytes=MAX_RESULT_BYTES

@@ -1,7 +1,8 @@
 """The plan `quotas`: databases of the catalog's domains, questions by slots, more where the kept are short.
 
 A reply that cannot be read is asked for once more. A later round waits for the whole round before it, for it
-follows from what was measured of all replies.
+follows from what was measured of all replies. Once drawn, its slots are kept: should a check come to other
+counts one day, the replies to them would else answer nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sense.records import Message
 from sense.strong.measure import parse_buildable
 from sense.strong.rounds import Progress
 from sense.strong.seeds import DatabasePlan, plan_catalog
-from sense.strong.slots import Measured, QuestionSlot, Quotas, first_slots, next_slots, short_of
+from sense.strong.slots import LaterSlots, Measured, QuestionSlot, Quotas, first_slots, next_slots, short_of
 from sense.strong.written import (
     SlotQuestion,
     SynthDatabase,
@@ -39,12 +40,17 @@ def go_through(
     quotas: Quotas,
     seed: int,
     measure: Measure,
+    drawn: Sequence[LaterSlots],
 ) -> None:
-    """Ask for databases, for questions about each that is there, then for what the kept ones are short of."""
+    """Ask for databases, for questions about each that is there, then for what the kept ones are short of.
+
+    `drawn` are the slots of later rounds that are settled.
+    """
+    progress.later_slots += drawn
     plans = plan_catalog(databases, seed=seed)
     written = {plan.db_id: database for plan in plans if (database := _database(progress, plan))}
     progress.databases += written.values()
-    slots = {
+    slots: dict[str, Sequence[QuestionSlot]] = {
         plan.db_id: first_slots(questions_per_database, seed=plan.seed)
         for plan in plans
         if plan.db_id in written
@@ -58,17 +64,23 @@ def go_through(
         progress.report = {"asked_by_round": asked}
         if progress.awaited():
             return
-        measured = measure(progress.databases, progress.items)
-        short = short_of(measured, quotas)
-        progress.report |= _report(measured, len(short))
-        if not short:
-            return
-        slots = next_slots(
-            measured, quotas, databases=list(measured.by_database), seed=f"{seed}/round-{number + 1}"
-        )
-        if not slots:
-            break
-    progress.short_of = _lines(measured, quotas)
+        later = [each for each in drawn if each.round == number + 1 <= rounds]
+        if not later:
+            measured = measure(progress.databases, progress.items)
+            short = short_of(measured, quotas)
+            progress.report |= _report(measured, len(short))
+            if short and number == rounds:
+                progress.short_of = _lines(measured, quotas)
+            if not short or number == rounds:
+                return
+            new = next_slots(
+                measured, quotas, databases=list(measured.by_database), seed=f"{seed}/round-{number + 1}"
+            )
+            later = [
+                LaterSlots(round=number + 1, db_id=db_id, slots=tuple(own)) for db_id, own in new.items()
+            ]
+            progress.later_slots += later
+        slots = {each.db_id: each.slots for each in later if each.db_id in written}
 
 
 def _database(progress: Progress, plan: DatabasePlan) -> SynthDatabase | None:

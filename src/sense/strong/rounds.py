@@ -8,6 +8,7 @@ from typing import Any
 
 from sense.llms.batch_files import Reply, Request, make_request
 from sense.records import Message
+from sense.strong.slots import LaterSlots
 from sense.strong.written import SynthDatabase, Unreadable
 
 MAX_TOKENS_OF_REPLY = 16_000
@@ -27,6 +28,7 @@ class Progress:
     databases: list[SynthDatabase] = field(default_factory=list)
     items: list[dict[str, Any]] = field(default_factory=list)
     malformed: list[dict[str, str]] = field(default_factory=list)
+    later_slots: list[LaterSlots] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
     short_of: list[str] = field(default_factory=list)
 

@@ -38,6 +38,15 @@ class QuestionSlot:
     style: Style
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterSlots:
+    """What was asked about a database in a round after the first, as it is kept in a file."""
+
+    round: int
+    db_id: str
+    slots: tuple[QuestionSlot, ...]
+
+
 @dataclass(slots=True)
 class Measured:
     """The questions that were kept so far, as they were measured."""
@@ -65,8 +74,8 @@ class Quotas:
 class Askable:
     """A feature that is asked for.
 
-    `parts` are what a sensible query with it must have, in the terms of Spider's hardness: `c…` is a clause, `o…`
-    another part, `n…` a nested query. Two features of one `kind` are not asked for together.
+    `parts` are what a sensible query with it must have, in the terms of Spider's hardness: `c…` is a clause,
+    `o…` another part, `n…` a nested query. Two features of one `kind` are not asked for together.
     """
 
     parts: str
