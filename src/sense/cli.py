@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origi
 
 from pydantic.fields import FieldInfo
 
-from sense import __version__, recipe
+from sense import __version__, stages
 from sense.errors import ConfigError, SenseError, nearest
 from sense.progress import say
 from sense.rundir import RunDir
@@ -111,9 +111,9 @@ def _dispatch(argv: list[str]) -> int:
         if rest[:1] != ["build"] and not {"-h", "--help"} & set(rest):
             raise ConfigError("sense suite: 'build' is expected: sense suite build --data DIR --out DIR")
         rest = rest[1:] if rest[:1] == ["build"] else rest
-    if command in recipe.STAGES:
+    if command in stages.STAGES:
         return _run_stage(command, rest)
-    commands = [*recipe.STAGES, *OTHER_LINES]
+    commands = [*stages.STAGES, *OTHER_LINES]
     raise ConfigError(f"unknown command {command!r}; {nearest(command, commands)}")
 
 
@@ -162,7 +162,7 @@ def _parser(prog: str, about: str) -> _Parser:
 
 
 def _run_stage(name: str, argv: Sequence[str]) -> int:
-    stage = recipe.load_stage(name)
+    stage = stages.load_stage(name)
     config_type = stage.Config
     words = f"sense {SPELLED.get(name, name)}"
     parser = _parser(words, f"{words}: {STAGE_LINES[name].removeprefix('suite build: ')}.")
@@ -181,10 +181,10 @@ def _run_stage(name: str, argv: Sequence[str]) -> int:
     if out is None:
         parser.error("--out is needed")
     run_dir = RunDir(out, stage=name, config=config)
-    state = recipe.bring_up_to_date(run_dir, config, label=name)
+    state = stages.bring_up_to_date(run_dir, config, label=name)
     summary = state["summary"] | {"out": str(out), "stage": name}
     show = getattr(stage, "show", None)
-    return _report(summary, list(recipe.shortfalls(state, label=name)), as_json=as_json, show=show)
+    return _report(summary, list(stages.shortfalls(state, label=name)), as_json=as_json, show=show)
 
 
 def _settings(config_type: type[StageConfig], given: dict[str, Any], *, where: str) -> StageConfig:
@@ -225,6 +225,7 @@ def _run_recipe(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, help="folder of the run folders, in place of the recipe's")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
     given = parser.parse_strictly(argv)
+    recipe = importlib.import_module("sense.recipe")
     result = recipe.run(recipe.read(given["recipe"], overrides=given["set"], out=given["out"]))
     return _report(result.summary, result.shortfalls, as_json=given["json"])
 

@@ -270,9 +270,10 @@ def _as_result(path: Path) -> str | None:
 
 def _files(folder: Path) -> Iterator[Path]:
     """Yield a data folder's files; not caches, and not our own runs that a user keeps below the data."""
-    seen: set[str] = set()
+    seen: set[tuple[int, int]] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
-        real = str(Path(root).resolve())
+        found = os.stat(root)  # noqa: PTH116 - a link may lead back to where the walk has been
+        real = (found.st_dev, found.st_ino)
         ours = Path(root) != folder and not {RUN_FILE, RECIPE_FILE}.isdisjoint(names)
         if real in seen or ours:
             folders.clear()

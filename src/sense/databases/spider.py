@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sense import jsonl
+from sense.caches import file_digest, remembered
 from sense.databases.sqlite import check_file
 from sense.errors import DatabaseError, DataError
 from sense.records import Question, QuestionId
@@ -23,6 +24,8 @@ from sense.records import Question, QuestionId
 DATABASE_FOLDERS = ("database", "dev_databases", "train_databases", "test_database")
 GOLD_KEYS = ("query", "SQL", "gold_sql")  # Spider's, BIRD's, ours; the first one names the field in errors
 ID_KEYS = ("question_id", "id")
+LARGE_FILE_BYTES = 2**20  # Spider's question files hold syntax trees too, ten times what is read of them
+VERSION = 1  # of what is read of them: another number forgets what was read before
 
 
 def load_questions(data: Path, split: str) -> list[Question]:
@@ -42,7 +45,20 @@ def load_questions(data: Path, split: str) -> list[Question]:
 
 # A command looks at its questions before it starts, and reads them when it does.
 @lru_cache(maxsize=2)
-def _load_questions(path: Path, _changed_ns: int, _size: int) -> tuple[Question, ...]:
+def _load_questions(path: Path, _changed_ns: int, size: int) -> tuple[Question, ...]:
+    if size < LARGE_FILE_BYTES:
+        return _read_questions(path)
+
+    def make() -> list[tuple[QuestionId, str, str, str, str]]:
+        return [(q.id, q.db_id, q.question, q.gold_sql, q.evidence) for q in _read_questions(path)]
+
+    return tuple(
+        Question(id=each[0], db_id=each[1], question=each[2], gold_sql=each[3], evidence=each[4])
+        for each in remembered("questions", [VERSION, file_digest(path)], make)
+    )
+
+
+def _read_questions(path: Path) -> tuple[Question, ...]:
     questions: list[Question] = []
     places: dict[str, str] = {}
     for position, (where, item) in enumerate(_items(path)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from sense.execution.pool import CompareJob, Pool
 from sense.execution.rules import CAUSE_OF, Rule
 from sense.execution.run import Limits
 from sense.progress import meter
-from sense.records import Score
+from sense.records import QuestionId, Score
 
 Metric = Literal["ex", "robust", "em", "soft_f1", "ves", "r_ves"]
 MISSING = "missing"
@@ -41,7 +41,14 @@ METRICS: dict[Metric, About] = {
 
 
 def measure(
-    items: Sequence[Item], *, metrics: Sequence[Metric], rule: Rule, pool: Pool, limits: Limits, repeats: int
+    items: Sequence[Item],
+    *,
+    metrics: Sequence[Metric],
+    rule: Rule,
+    pool: Pool,
+    limits: Limits,
+    repeats: int,
+    hardness: Callable[[], Mapping[QuestionId, str]],
 ) -> tuple[list[Score], dict[str, Any]]:
     """Score every item, in order; return the scores, and the spread of what was timed.
 
@@ -52,14 +59,17 @@ def measure(
         pool: runs the queries.
         limits: what a timed query may use.
         repeats: how often it is timed.
+        hardness: tells each question's, when everything has been run.
     """
     rules = {"ex": rule}
     if "robust" in metrics:
         rules["robust"] = Rule.ROBUST
     if "soft_f1" in metrics:
         rules["soft_f1"] = Rule.BIRD_SOFT_F1
+    found = list(_compare(items, rules, pool))
+    levels = hardness()
     scores = [
-        _score(item, found, rules) for item, found in zip(items, _compare(items, rules, pool), strict=True)
+        _score(item, each, rules, levels[item.question.id]) for item, each in zip(items, found, strict=True)
     ]
     if "robust" in metrics:
         scores = _with_causes(items, scores, rule=rule, pool=pool)
@@ -101,7 +111,7 @@ def _compare(
             yield None if item.sql is None else {metric: next(done) for metric in rules}
 
 
-def _score(item: Item, found: dict[str, Comparison] | None, rules: dict[str, Rule]) -> Score:
+def _score(item: Item, found: dict[str, Comparison] | None, rules: dict[str, Rule], hardness: str) -> Score:
     ex = None if found is None else found["ex"]
     more: dict[str, Any] = {}
     if "robust" in rules:
@@ -114,7 +124,7 @@ def _score(item: Item, found: dict[str, Comparison] | None, rules: dict[str, Rul
         db_id=item.question.db_id,
         ex=verdict(ex),
         reason="no prediction" if ex is None else ex.reason,
-        hardness=item.hardness,
+        hardness=hardness,
         question=item.question.question,
         gold_sql=item.question.gold_sql,
         sql=item.sql or "",

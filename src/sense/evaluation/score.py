@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,6 +19,7 @@ from pydantic import Field, model_validator
 from sense import jsonl
 from sense.databases.spider import check_databases, check_split, database_files, load_questions
 from sense.evaluation.against import Other, compare_with, flips, read_other
+from sense.evaluation.gold_facts import gold_facts
 from sense.evaluation.items import Item, read_items
 from sense.evaluation.metrics import METRICS, Metric, measure
 from sense.evaluation.score_table import table
@@ -108,10 +110,15 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     """
     limits = Limits(timeout_s=config.timeout_s)
     store = default_gold_store() if config.gold_cache else None
-    with Pool(limits, workers=config.workers, gold_store=store) as pool:  # gets ready while files are read
+    with (
+        Pool(limits, workers=config.workers, gold_store=store) as pool,  # gets ready while files are read
+        ThreadPoolExecutor(1) as aside,
+    ):
         items = _read(config)
         other = _other(config, items)
         run_dir.start()
+        is_bird = config.benchmark == "bird"
+        facts = aside.submit(gold_facts, config.data, config.split, has_difficulties=is_bird)
         scores, timing = measure(
             items,
             metrics=config.metrics,
@@ -119,13 +126,15 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
             pool=pool,
             limits=limits,
             repeats=config.repeats,
+            hardness=lambda: facts.result().hardness,
         )
         difference = None if other is None else compare_with(other, scores, pool=pool, seed=config.seed)
     jsonl.write(run_dir / "scores.jsonl", scores)
     summary = _describe(config, items)
-    summary |= (
-        summarize(scores, metrics=config.metrics, seen=_seen_databases(config), seed=config.seed) | timing
-    )
+    seen = _seen_databases(config)
+    features = facts.result().features
+    summary |= summarize(scores, metrics=config.metrics, features=features, seen=seen, seed=config.seed)
+    summary |= timing
     if difference is not None:
         jsonl.write(run_dir / "flips.jsonl", flips(difference, scores))
         summary["against"] = {"predictions": str(config.against)} | difference.summary
@@ -148,7 +157,6 @@ def _read(config: Config) -> list[Item]:
         config.split,
         predictions=config.predictions,
         only_predicted=config.only_predicted,
-        has_difficulties=config.benchmark == "bird",
     )
     check_databases(config.data, (item.question for item in items))
     return items

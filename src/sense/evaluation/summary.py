@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sense.databases.features import sql_features
 from sense.evaluation.aggregate import mean_with_interval
 from sense.evaluation.metrics import METRICS, Metric
-from sense.records import Score
+from sense.records import QuestionId, Score
 
 LEVELS = ("easy", "medium", "hard", "extra", "simple", "moderate", "challenging")
 
 
 def summarize(
-    scores: Sequence[Score], *, metrics: Sequence[Metric], seen: frozenset[str] | None, seed: int
+    scores: Sequence[Score],
+    *,
+    metrics: Sequence[Metric],
+    features: Mapping[QuestionId, Sequence[str]],
+    seen: frozenset[str] | None,
+    seed: int,
 ) -> dict[str, Any]:
     """Aggregate scores: overall, by hardness, database, SQL feature, and by seen and new databases if told.
 
@@ -31,7 +35,7 @@ def summarize(
     parts: dict[str, Any] = {
         "by_hardness": _in_order(_by(scores, lambda score: (score.hardness,), part)),
         "by_database": _by(scores, lambda score: (score.db_id,), part),
-        "by_feature": _by_feature(scores, part),
+        "by_feature": _largest_first(_by(scores, lambda score: features[score.id], part)),
     }
     if seen is not None:
         parts["by_group"] = _by(scores, lambda score: ("seen" if score.db_id in seen else "new",), part)
@@ -84,18 +88,8 @@ def _in_order(parts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     )
 
 
-def _by_feature(
-    scores: Iterable[Score], part: Callable[[Sequence[Score]], dict[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    kept: dict[str, list[str]] = {}
-
-    def features(score: Score) -> list[str]:
-        if score.gold_sql not in kept:
-            kept[score.gold_sql] = sorted(sql_features(score.gold_sql))
-        return kept[score.gold_sql]
-
-    found = _by(scores, features, part)
-    return dict(sorted(found.items(), key=lambda item: -item[1]["n"]))
+def _largest_first(parts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return dict(sorted(parts.items(), key=lambda part: -part[1]["n"]))
 
 
 def _count(words: Iterable[str]) -> dict[str, int]:

@@ -52,6 +52,7 @@ class GoldStore:
         """Name the folder; it is made when something is kept."""
         self._folder = folder
         self._open: OrderedDict[str, sqlite3.Connection | None] = OrderedDict()
+        self._unsaved: list[sqlite3.Connection] = []
 
     def close(self) -> None:
         """Close the files."""
@@ -92,16 +93,17 @@ class GoldStore:
         with contextlib.suppress(*UNREADABLE):
             if not connection.in_transaction:
                 connection.execute("BEGIN IMMEDIATE")
+                self._unsaved.append(connection)
             connection.execute(
                 "INSERT OR IGNORE INTO result VALUES (?, ?, ?, ?)", (sql, rows.columns, has_bytes, text)
             )
 
     def save(self) -> None:
         """Make what was put since the last time lasting, and visible to other processes."""
-        for connection in self._open.values():
-            if connection is not None and connection.in_transaction:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("COMMIT")
+        for connection in self._unsaved:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("COMMIT")
+        self._unsaved.clear()
 
     def _connect(self, digest: str) -> sqlite3.Connection | None:
         if digest in self._open:

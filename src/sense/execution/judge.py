@@ -124,8 +124,7 @@ class Judge:
         golds: list[Rows | None] = []
         is_gold = _same_text(gold, candidate) and is_repeatable(gold)
         for database in databases:
-            self._board.note(index, Phase.GOLD)
-            ending = self._run_gold(database, gold, only_whether=is_gold)
+            ending = self._run_gold(index, database, gold, only_whether=is_gold)
             if ending is not None and not isinstance(ending, Rows):
                 return gold_failed(ending, database, databases)
             golds.append(ending)
@@ -167,8 +166,7 @@ class Judge:
         return Comparison(Match.DIFFERENT, robust_rules.cause(asked, official=CAUSE_OF[rule]))
 
     def _gold(self, index: int, database: Database, sql: str) -> Ending:
-        self._board.note(index, Phase.GOLD)
-        ending = self._run_gold(database, sql, only_whether=False)
+        ending = self._run_gold(index, database, sql, only_whether=False)
         assert ending is not None
         self._board.note(index, Phase.COMPARE)  # what comes next is not the gold query's fault
         return ending
@@ -179,12 +177,13 @@ class Judge:
         self._board.note(index, Phase.COMPARE)
         return ending
 
-    def _run_gold(self, database: Database, sql: str, *, only_whether: bool) -> Ending | None:
+    def _run_gold(self, index: int, database: Database, sql: str, *, only_whether: bool) -> Ending | None:
         """Run a gold query or find its result; None: it is known to run, where that is all that is asked."""
         path, digest = database
         ending = self._golds.get(path, sql)
         if ending is not None:
             return ending
+        self._board.note(index, Phase.GOLD)
         keep = self._store if digest is not None else None
         if keep is not None and digest is not None:
             if only_whether and keep.has(digest, sql):

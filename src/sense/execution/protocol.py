@@ -76,7 +76,7 @@ def to_line(message: Message) -> bytes:
 
 def to_json(value: object) -> bytes:
     """Write part of a message; bytes become `{"hex": ..}`."""
-    return json.dumps(value, default=hex_of_bytes).encode()
+    return _encoder.encode(value).encode()
 
 
 def from_line(line: bytes) -> Message:
@@ -110,3 +110,6 @@ def hex_of_bytes(value: object) -> dict[str, str]:
 def value_of_json(value: Any) -> Value:
     """Undo `hex_of_bytes`."""
     return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
+
+
+_encoder = json.JSONEncoder(default=hex_of_bytes)  # made once: to make one takes longer than to use it
