@@ -43,7 +43,9 @@ from .attacks import (
 )
 from .test_pool import needs_proc, workers_of
 
-LIMITS = Limits(timeout_s=0.4, grace_s=0.4, max_rows=50_000, max_bytes=32 * 2**20, memory_bytes=512 * 2**20)
+LIMITS = Limits(
+    timeout_s=0.4, grace_s=0.4, max_rows=50_000, max_bytes=32 * 2**20, memory_bytes=512 * 2**20, keep_from_s=0
+)
 LATEST_S = LIMITS.timeout_s + 1.0
 LOOK_EVERY_S = 0.1
 NEIGHBOR = "SELECT count(*) FROM item"
@@ -610,7 +612,7 @@ def test_a_query_that_is_no_text_is_not_looked_up(target: Path, store: Path) -> 
 
 
 def test_a_slow_query_does_not_keep_others_from_the_store(target: Path, store: Path) -> None:
-    limits = Limits(timeout_s=3.0)
+    limits = Limits(timeout_s=3.0, keep_from_s=0)
     candidates = [counting(), *(f"SELECT {n} + 0" for n in range(1, 128))]  # two in a batch
     jobs = [CompareJob((target,), f"SELECT {n}", sql, Rule.BIRD) for n, sql in enumerate(candidates)]
     times: list[float] = []
@@ -632,7 +634,7 @@ def test_processes_that_write_at_once_get_in_nobodys_way(target: Path, store: Pa
     found: list[list[Comparison]] = []
 
     def work() -> None:
-        found.append(list(compare_queries(jobs, limits=Limits(), workers=1, gold_store=store)))
+        found.append(list(compare_queries(jobs, limits=Limits(keep_from_s=0), workers=1, gold_store=store)))
 
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
@@ -654,7 +656,7 @@ from sense.execution.outcome import Rows
 store = GoldStore(Path(sys.argv[1]))
 print(flush=True)
 for n in range(10**9):
-    store.put("abc", f"SELECT {sys.argv[2]}{n}", Rows(1, (("x" * 5000, n),) * 20))
+    store.put("abc", f"SELECT {sys.argv[2]}{n}", Rows(2, (("x" * 5000, n),) * 20))
     if n % 7 == 0:
         store.save()
 """
@@ -674,7 +676,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_results(store: Path) -> None
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         kept = [sql for (sql,) in connection.execute("SELECT sql FROM result")]
     assert kept
-    assert all(after.get("abc", sql) == Rows(1, (("x" * 5000, int(sql[8:])),) * 20) for sql in kept)
+    assert all(after.get("abc", sql) == Rows(2, (("x" * 5000, int(sql[8:])),) * 20) for sql in kept)
     after.put("abc", "SELECT 1", RIGHT)
     after.save()
     assert GoldStore(store).get("abc", "SELECT 1") == RIGHT

@@ -27,7 +27,7 @@ class Notes(Board):
 
 def make_judge(store: GoldStore | None = None) -> tuple[Judge, Notes]:
     notes = Notes()
-    return Judge(Limits(), notes, store), notes
+    return Judge(Limits(keep_from_s=0), notes, store), notes
 
 
 def compare(

@@ -63,7 +63,7 @@ class GoldStore:
 
     def get(self, digest: str, sql: str) -> Rows | None:
         """Return the result of a query on the database with this content, None if it is not kept."""
-        connection = self._connect(digest)
+        connection = self._find(digest)
         if connection is None:
             return None
         with contextlib.suppress(*UNREADABLE):
@@ -76,7 +76,7 @@ class GoldStore:
 
     def has(self, digest: str, sql: str) -> bool:
         """Tell whether a result is kept."""
-        connection = self._connect(digest)
+        connection = self._find(digest)
         if connection is None:
             return False
         with contextlib.suppress(*UNREADABLE):
@@ -85,7 +85,7 @@ class GoldStore:
 
     def put(self, digest: str, sql: str, rows: Rows) -> None:
         """Keep a result, unless it is very large or another time's would differ."""
-        connection = self._connect(digest)
+        connection = self._find(digest) or self._open_file(digest)
         if connection is None or not is_repeatable(sql) or size_bytes(rows.rows) > MAX_RESULT_BYTES:
             return
         text = json.dumps(rows.rows, default=hex_of_bytes, separators=(",", ":"))
@@ -105,24 +105,31 @@ class GoldStore:
                 connection.execute("COMMIT")
         self._unsaved.clear()
 
-    def _connect(self, digest: str) -> sqlite3.Connection | None:
+    def _find(self, digest: str) -> sqlite3.Connection | None:
+        """Return the file of a database, None if there is none yet."""
         if digest in self._open:
             self._open.move_to_end(digest)
             return self._open[digest]
+        return self._open_file(digest) if self._path(digest).exists() else None
+
+    def _open_file(self, digest: str) -> sqlite3.Connection | None:
         if len(self._open) == OPEN_FILES:
             self.save()
             _, longest_unused = self._open.popitem(last=False)
             if longest_unused is not None:
                 longest_unused.close()
         try:
-            connection = _open_file(self._folder / f"{digest}-{sqlite3.sqlite_version}-{FORMAT}.sqlite")
+            connection = _connect(self._path(digest))
         except (sqlite3.Error, OSError):
             connection = None
         self._open[digest] = connection
         return connection
 
+    def _path(self, digest: str) -> Path:
+        return self._folder / f"{digest}-{sqlite3.sqlite_version}-{FORMAT}.sqlite"
 
-def _open_file(path: Path) -> sqlite3.Connection:
+
+def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2 * MAX_RESULT_BYTES)

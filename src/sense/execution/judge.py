@@ -192,9 +192,11 @@ class Judge:
         if ending is not None:
             self._golds.put(path, sql, ending)
             return ending
+        began = time.monotonic()
         ending = self._query(path, sql)
+        is_slow = time.monotonic() - began >= self._limits.keep_from_s
         with contextlib.suppress(MemoryError):  # to keep it takes more than to have it
-            if keep is not None and digest is not None and isinstance(ending, Rows):
+            if keep is not None and digest is not None and is_slow and isinstance(ending, Rows):
                 keep.put(digest, sql, ending)
             self._golds.put(path, sql, ending)
         return ending

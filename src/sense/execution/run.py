@@ -46,6 +46,7 @@ class Limits:
 
     `max_bytes` bounds a whole result in memory, `max_value_bytes` one value or stored row, `memory_bytes` the
     address space of a worker process. A worker that is silent for `grace_s` after the deadline is killed.
+    Of gold queries the results of those that took `keep_from_s` are kept on disk: the others are as soon run.
     """
 
     timeout_s: float = 30.0
@@ -54,6 +55,7 @@ class Limits:
     max_value_bytes: int = 16 * 2**20
     memory_bytes: int = 2 * 2**30
     grace_s: float = 0.75
+    keep_from_s: float = 0.001
 
 
 class _Guard:
