@@ -31,6 +31,7 @@ from sense.stage import StageConfig
 STAGE_LINES = {
     "synthesize": "a strong model writes databases, questions and SQL",
     "filter": "run what it wrote, keep what works and is new: training data",
+    "data": "data build: a data folder from a release like data/strong-v1",
     "sft": "fine-tune an open model on questions with their SQL",
     "sample": "a small model writes several SQL queries for each question",
     "label": "execute them: right, wrong or error",
@@ -41,7 +42,7 @@ STAGE_LINES = {
     "score": "how good the answers are, by the official rules and more",
     "report": "one page with results, curves and errors",
 }
-SPELLED = {"suite": "suite build"}
+SPELLED = {"data": "data build", "suite": "suite build"}  # commands of two words
 OTHER_LINES = {
     "ask": "ask a model about a database of yours",
     "run": "run a recipe: a chain of stages; what is up to date is not done again",
@@ -107,14 +108,25 @@ def _dispatch(argv: list[str]) -> int:
         return _model(rest)
     if command == "ask":
         return _ask(rest)
-    if command == "suite":
-        if rest[:1] != ["build"] and not {"-h", "--help"} & set(rest):
-            raise ConfigError("sense suite: 'build' is expected: sense suite build --data DIR --out DIR")
-        rest = rest[1:] if rest[:1] == ["build"] else rest
+    if command in SPELLED:
+        rest = _after_second_word(command, rest)
     if command in stages.STAGES:
         return _run_stage(command, rest)
     commands = [*stages.STAGES, *OTHER_LINES]
     raise ConfigError(f"unknown command {command!r}; {nearest(command, commands)}")
+
+
+def _after_second_word(command: str, rest: list[str]) -> list[str]:
+    """Take off the second word of a command; what follows `data build` may be a folder without a flag."""
+    if rest[:1] != ["build"]:
+        if {"-h", "--help"} & set(rest):
+            return rest
+        flag = "RELEASE" if command == "data" else "--data DIR"
+        raise ConfigError(f"sense {command}: 'build' is expected: sense {command} build {flag} --out DIR")
+    rest = rest[1:]
+    if command == "data" and rest and not rest[0].startswith("-"):
+        return ["--source", *rest]
+    return rest
 
 
 def _help() -> str:
@@ -165,7 +177,7 @@ def _run_stage(name: str, argv: Sequence[str]) -> int:
     stage = stages.load_stage(name)
     config_type = stage.Config
     words = f"sense {SPELLED.get(name, name)}"
-    parser = _parser(words, f"{words}: {STAGE_LINES[name].removeprefix('suite build: ')}.")
+    parser = _parser(words, f"{words}: {STAGE_LINES[name].removeprefix(words[6:] + ': ')}.")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder to fill (needed)")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
     parser.add_argument(

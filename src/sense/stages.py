@@ -16,6 +16,7 @@ from sense.stage import Outcome, StageConfig
 STAGES: dict[str, str] = {
     "synthesize": "sense.strong.generate",
     "filter": "sense.strong.filter",
+    "data": "sense.strong.release",
     "sft": "sense.training.sft",
     "sample": "sense.weak.sample",
     "label": "sense.weak.label",

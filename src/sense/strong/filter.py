@@ -123,7 +123,10 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     if config.against:
         names = [name for each in databases for name in (each.db_id, each.domain)]
         summary["against"] = {
-            "questions": {path.name: len(questions) for path, questions in held_out.questions.items()},
+            "questions": {
+                f"{path.parent.name}/{path.name}": len(questions)
+                for path, questions in held_out.questions.items()
+            },
             "same_names": held_out.same_names(names),
         }
     return Outcome(summary=summary)
