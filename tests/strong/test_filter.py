@@ -111,18 +111,21 @@ def test_what_resembles_a_held_out_question_is_dropped(filtered: Filtered, tmp_p
             "SQL": "SELECT id FROM bird WHERE kind = 'x'",
         }
     ]
-    (tmp_path / "dev.json").write_text(json.dumps(held))
+    folder = tmp_path / "held"
+    folder.mkdir()
+    (folder / "dev.json").write_text(json.dumps(held))
     items = [
         item(1, "SELECT id FROM bird WHERE kind = 'hobby'"),
         item(2, "SELECT keeper FROM bird", question="Who keeps a MERLIN now?"),
         item(3),
     ]
-    outcome, folder = filtered([DATABASE], items, against=[tmp_path / "dev.json"])
-    assert dropped(folder) == [
+    outcome, run_folder = filtered([DATABASE], items, against=[folder / "dev.json"])
+    assert dropped(run_folder) == [
         ("query_not_held_out", "dev.json: SELECT id FROM bird WHERE kind = 'x'"),
         ("question_not_held_out", "dev.json: Who keeps a merlin now?"),
     ]
-    assert outcome.summary["against"] == {"questions": {"dev.json": 1}, "same_names": {"dev.json": ["mews"]}}
+    against = outcome.summary["against"]
+    assert against == {"questions": {"held/dev.json": 1}, "same_names": {"dev.json": ["mews"]}}
 
 
 STRICT = [
