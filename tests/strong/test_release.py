@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sense.cli import main
-from sense.databases.spider import load_questions
+from sense.databases.features import sql_features
+from sense.databases.spider import database_file, load_questions
 from sense.errors import ConfigError, DataError
+from sense.execution.pool import QueryJob, run_queries
+from sense.execution.run import Limits
 from sense.rundir import RunDir
 from sense.stage import Outcome
 from sense.strong.release import Config, run
@@ -108,3 +112,26 @@ def test_a_folder_that_is_no_release_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"no databases\.jsonl here"):
         build(tmp_path / "empty", tmp_path / "out")
+
+
+STRONG_V1 = Path(__file__).parents[2] / "data" / "strong-v1"
+
+
+def test_every_query_of_strong_v1_returns_rows(tmp_path: Path) -> None:
+    build(STRONG_V1, tmp_path / "out")
+    questions = load_questions(tmp_path / "out", "train")
+    jobs = [QueryJob(database_file(tmp_path / "out", each.db_id), each.gold_sql) for each in questions]
+    endings = list(run_queries(jobs, limits=Limits(timeout_s=20)))
+    assert len(questions) == 3509
+    assert [
+        each.id for each, end in zip(questions, endings, strict=True) if not getattr(end, "rows", ())
+    ] == []
+
+
+def test_strong_v1_holds_what_its_card_says() -> None:
+    questions = load_questions(STRONG_V1, "train")
+    shares = Counter(item["hardness"] for item in json.loads((STRONG_V1 / "train.json").read_bytes()))
+    features = Counter(feature for each in questions for feature in sql_features(each.gold_sql))
+    assert len({each.db_id for each in questions}) == 130
+    assert all(0.2 <= count / len(questions) <= 0.3 for count in shares.values())
+    assert sum(count >= 40 for count in features.values()) >= 25
