@@ -25,13 +25,13 @@ from typing import IO, Any, BinaryIO, Literal
 
 from sense.databases.sqlite import open_read_only
 from sense.errors import ConfigError, DatabaseError
+from sense.execution.bounds import bound_memory
 from sense.execution.outcome import Refused, Rows, SqlError, Timeout, TooMuch, WorkerDied
 from sense.execution.run import Limits, _ending_of, _fence, _Guard, run_query
 
 START_TIMEOUT_S = 60.0  # a Python process on a machine that is busy with other things
 BEAT_S = 0.5  # between two signs of life: a message before each run would wake the parent during it
 SILENCE_S = 10.0  # without a sign of life: far more than one can be late by
-HEAP_SHARE = 0.75  # of the memory for SQLite itself; the rest is for Python's copy of the result
 # The child imports what the parent imports, however that was started; -P keeps the current folder out of it.
 BOOT = "import sys; sys.path[:] = sys.argv[1:]; from sense.execution.timing import main; main()"
 
@@ -236,7 +236,7 @@ def main() -> None:
     threading.Thread(target=_listen, args=(lines, requests), daemon=True).start()
     setup = requests.get()
     limits = Limits(**setup["limits"])
-    _bound_memory(limits.memory_bytes)
+    bound_memory(limits.memory_bytes)
     bench = _Bench(limits, repeats=setup["repeats"], clock=setup["clock"])
     threading.Thread(target=_beat, args=(bench, tell), daemon=True).start()
     tell({"ready": True})
@@ -302,16 +302,6 @@ def _listen(lines: BinaryIO, requests: SimpleQueue[Message]) -> None:
     for line in lines:
         requests.put(json.loads(line))
     os._exit(0)  # nobody is left to answer to, and a query in hand would not hear of it
-
-
-def _bound_memory(memory_bytes: int) -> None:
-    # The process limit first, SQLite's own for platforms without one.
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    with closing(sqlite3.connect(":memory:")) as connection:
-        connection.execute(f"PRAGMA hard_heap_limit = {int(memory_bytes * HEAP_SHARE)}")
 
 
 def _encode(timing: Timing) -> Message:

@@ -6,11 +6,9 @@ even in the middle of a query.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import signal
-import sqlite3
 import sys
 import threading
 import time
@@ -20,6 +18,7 @@ from queue import SimpleQueue
 from typing import BinaryIO
 
 from sense.errors import DatabaseError
+from sense.execution.bounds import bound_memory
 from sense.execution.gold_store import GoldStore
 from sense.execution.judge import Judge
 from sense.execution.outcome import TooMuch
@@ -37,7 +36,6 @@ from sense.execution.rules import Rule
 from sense.execution.run import Limits
 from sense.execution.verdicts import Database
 
-HEAP_SHARE = 0.75  # of the memory for SQLite itself; the rest is for Python's copy of the result
 FLUSH_EVERY_S = 0.1  # answers wait so long for others to travel with
 FLUSH_BYTES = 64 * 2**10
 COLLECT_EVERY = 5_000  # items; rows refer to nothing, so that there is little to collect
@@ -55,7 +53,7 @@ def main() -> None:
     first = from_line(requests.get())
     limits = Limits(**first["limits"])
     board = Board(first["board"])
-    _bound_memory(limits.memory_bytes)
+    bound_memory(limits.memory_bytes)
     gc.disable()  # it would walk through all rows of a large result again and again
 
     folder = first["gold_store"]
@@ -122,17 +120,6 @@ def _listen(lines: BinaryIO, requests: SimpleQueue[bytes]) -> None:
     for line in lines:
         requests.put(line)
     os._exit(0)  # nobody is left to answer to, and a query in hand would not hear of it
-
-
-def _bound_memory(memory_bytes: int) -> None:
-    # The process limit first, SQLite's own for platforms without one.
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a query that crashes SQLite leaves no file either
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
-        connection.execute(f"PRAGMA hard_heap_limit = {int(memory_bytes * HEAP_SHARE)}")
 
 
 if __name__ == "__main__":
