@@ -58,20 +58,23 @@ class Limits:
     keep_from_s: float = 0.001
 
 
-class _Guard:
+class Guard:
     """Decides while a statement is compiled, and watches the clock while it runs."""
 
     def __init__(self) -> None:
+        """Refuse nothing yet, with no deadline; `refusal` says what was refused."""
         self.refusal: str | None = None
         self._is_select = False
         self._deadline = float("inf")
 
     def begin(self, timeout_s: float) -> None:
+        """Forget the statement before, and set the deadline of the next."""
         self.refusal = None
         self._is_select = False
         self._deadline = time.monotonic() + timeout_s
 
     def authorize(self, action: int, *details: str | None) -> int:
+        """Answer SQLite, which asks before it compiles each part of a statement."""
         if action == sqlite3.SQLITE_READ:  # far the most frequent
             return sqlite3.SQLITE_OK
         self._is_select |= action == sqlite3.SQLITE_SELECT
@@ -88,6 +91,7 @@ class _Guard:
         return sqlite3.SQLITE_DENY
 
     def is_late(self) -> bool:
+        """Tell whether the deadline has passed."""
         return time.monotonic() >= self._deadline
 
 
@@ -105,7 +109,7 @@ class Reader:
             DatabaseError: it is missing or not an SQLite file.
         """
         self._database, self._limits = database, limits
-        self._guard = _Guard()
+        self._guard = Guard()
         self._guard.begin(limits.timeout_s)
         self._was_used = False
         self._connection: sqlite3.Connection | None = self._connect()
@@ -146,7 +150,7 @@ class Reader:
         try:
             return _fetch(connection.execute(sql), self._guard, self._limits)
         except (sqlite3.Error, sqlite3.Warning, UnicodeError) as error:
-            return _ending_of(error, self._guard, self._limits)
+            return ending_of(error, self._guard, self._limits)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -159,7 +163,7 @@ class Reader:
         connection = None
         try:
             connection = open_read_only(self._database)
-            _fence(connection, self._guard, self._limits)
+            fence(connection, self._guard, self._limits)
         except (sqlite3.Error, UnicodeError) as error:  # the latter where SQLite names what is no text
             if connection is not None:
                 connection.close()
@@ -191,7 +195,8 @@ def size_bytes(rows: tuple[Row, ...] | list[Row]) -> int:
     )
 
 
-def _fence(connection: sqlite3.Connection, guard: _Guard, limits: Limits) -> None:
+def fence(connection: sqlite3.Connection, guard: Guard, limits: Limits) -> None:
+    """Put up all bounds on a connection that statements of others are going to use."""
     # Sorting spills to files otherwise: gigabytes of them for a large join.
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limits.max_value_bytes)
@@ -213,7 +218,7 @@ def _connect_virtual_tables(connection: sqlite3.Connection, names: list[str]) ->
             connection.execute(f"SELECT 1 FROM {name} LIMIT 0")
 
 
-def _fetch(cursor: sqlite3.Cursor, guard: _Guard, limits: Limits) -> Ending:
+def _fetch(cursor: sqlite3.Cursor, guard: Guard, limits: Limits) -> Ending:
     if cursor.description is None:
         return SqlError("there is no statement")
     rows: list[Row] = []
@@ -234,7 +239,8 @@ def _fetch(cursor: sqlite3.Cursor, guard: _Guard, limits: Limits) -> Ending:
     return Rows(len(cursor.description), tuple(rows))
 
 
-def _ending_of(error: Exception, guard: _Guard, limits: Limits) -> Ending:
+def ending_of(error: Exception, guard: Guard, limits: Limits) -> Ending:
+    """Say what an exception of SQLite means for the statement that was run."""
     if guard.refusal is not None:
         return Refused(guard.refusal)
     # Python up to 3.11 calls it a Warning, later ones a ProgrammingError; SQLite itself has no code for it.

@@ -27,7 +27,7 @@ from sense.databases.sqlite import open_read_only
 from sense.errors import ConfigError, DatabaseError
 from sense.execution.bounds import bound_memory
 from sense.execution.outcome import Refused, Rows, SqlError, Timeout, TooMuch, WorkerDied
-from sense.execution.run import Limits, _ending_of, _fence, _Guard, run_query
+from sense.execution.run import Guard, Limits, ending_of, fence, run_query
 
 START_TIMEOUT_S = 60.0  # a Python process on a machine that is busy with other things
 BEAT_S = 0.5  # between two signs of life: a message before each run would wake the parent during it
@@ -258,10 +258,10 @@ def _warm_up(database: Path, sql: str, *, limits: Limits) -> Failure | None:
 
 def _run_seconds(database: Path, sql: str, *, limits: Limits, clock: Clock) -> float | Failure:
     connection = open_read_only(database)
-    guard = _Guard()
+    guard = Guard()
     try:
         seconds = _read_schema_seconds(database)
-        _fence(connection, guard, limits)
+        fence(connection, guard, limits)
         connection.text_factory = bytes  # as fast as str, and whatever a text holds it can be fetched
         guard.begin(limits.timeout_s)
         start = time.perf_counter()
@@ -274,7 +274,7 @@ def _run_seconds(database: Path, sql: str, *, limits: Limits, clock: Clock) -> f
     except MemoryError:
         return TooMuch("out of memory")
     except (sqlite3.Error, UnicodeError) as error:
-        ending = _ending_of(error, guard, limits)
+        ending = ending_of(error, guard, limits)
         assert not isinstance(ending, Rows)
         return ending
     finally:
