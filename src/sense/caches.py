@@ -71,6 +71,19 @@ def remembered(name: str, key: object, make: Callable[[], Any]) -> Any:
     return made
 
 
+def open_file(path: Path, *, table: str) -> sqlite3.Connection:
+    """Open a file of things that can be made again; make it, its folder and its one table if need be.
+
+    Raises:
+        sqlite3.Error, OSError: it cannot be opened or made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    connection.execute("PRAGMA synchronous = OFF")  # what is lost with the power is made again
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+    return connection
+
+
 class _Hashes:
     """The kept hashes. Where their file cannot be read or written they live as long as the process."""
 
@@ -78,12 +91,7 @@ class _Hashes:
         self.known: dict[str, tuple[str, str]] = {}
         self._connection: sqlite3.Connection | None = None
         with contextlib.suppress(sqlite3.Error, OSError):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(file, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-            connection.execute("PRAGMA synchronous = OFF")  # what is lost with the power is made again
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS hash (name TEXT PRIMARY KEY, stamp TEXT, digest TEXT)"
-            )
+            connection = open_file(file, table="hash (name TEXT PRIMARY KEY, stamp TEXT, digest TEXT)")
             rows = connection.execute("SELECT name, stamp, digest FROM hash").fetchall()
             self.known = {name: (stamp, digest) for name, stamp, digest in rows}
             self._connection = connection

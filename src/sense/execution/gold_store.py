@@ -15,13 +15,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from sense.caches import open_file
 from sense.execution.outcome import Rows
 from sense.execution.protocol import hex_of_bytes, value_of_json
 from sense.execution.run import size_bytes
 
 MAX_RESULT_BYTES = 32 * 2**20  # a larger result costs more to keep than to make again
 FORMAT = 1  # of the files; another number makes new ones
-BUSY_TIMEOUT_S = 1.0
 OPEN_FILES = 64  # each takes three descriptors
 UNREADABLE = (sqlite3.Error, ValueError, TypeError, KeyError, RecursionError, MemoryError)
 VALUE_TYPES = {type(None), int, float, str, bytes}
@@ -130,15 +130,10 @@ class GoldStore:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    columns = "(sql TEXT PRIMARY KEY, columns INTEGER, has_bytes INTEGER, rows TEXT)"
+    connection = open_file(path, table=f"result {columns}")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2 * MAX_RESULT_BYTES)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = OFF")  # what is lost with the power is made again
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS result"
-        " (sql TEXT PRIMARY KEY, columns INTEGER, has_bytes INTEGER, rows TEXT)"
-    )
+    connection.execute("PRAGMA journal_mode = WAL")  # one worker reads while another writes
     return connection
 
 

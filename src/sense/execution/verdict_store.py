@@ -14,13 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from sense.caches import file_digest
+from sense.caches import file_digest, open_file
 from sense.databases import sql_tokens
 from sense.execution.gold_store import is_repeatable
 from sense.execution.outcome import Comparison, Match
 
 MAX_FILE_BYTES = 2**30  # some ten million verdicts; then the file is begun anew
-BUSY_TIMEOUT_S = 1.0
 _REPEATABLE = (Match.SAME, Match.DIFFERENT, Match.CANDIDATE_ERROR, Match.CANDIDATE_REFUSED)
 KEPT = {match.value: match for match in _REPEATABLE}
 
@@ -42,16 +41,10 @@ class VerdictStore:
         self._connection: sqlite3.Connection | None = None
         path = folder / "verdicts.sqlite"
         with contextlib.suppress(sqlite3.Error, OSError):
-            folder.mkdir(parents=True, exist_ok=True)
             if path.exists() and path.stat().st_size > MAX_FILE_BYTES:
                 path.unlink()
-            connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-            connection.execute("PRAGMA synchronous = OFF")  # what is lost with the power is made again
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS verdict"
-                " (key BLOB PRIMARY KEY, match TEXT, reason TEXT, value REAL) WITHOUT ROWID"
-            )
-            self._connection = connection
+            columns = "(key BLOB PRIMARY KEY, match TEXT, reason TEXT, value REAL)"
+            self._connection = open_file(path, table=f"verdict {columns} WITHOUT ROWID")
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, Comparison]:
         """Find the verdicts that are kept."""
