@@ -13,7 +13,8 @@ from tiny_models import make_model, peft_reads_an_old_name
 from torch import Tensor
 
 from sense.errors import ModelError
-from sense.llms.shared_prefix import ATTENTION_NAME, BranchedRow, use_shared_prefix
+from sense.llms.branched_row import BranchedRow
+from sense.llms.shared_prefix import ATTENTION_NAME, use_shared_prefix
 
 TOLERANCE = 1e-5  # relative, in float32: only the order of sums differs
 KINDS = {
@@ -22,6 +23,11 @@ KINDS = {
     "llama, one key for all queries": ("llama", {"num_key_value_heads": 1, "head_dim": 24}),
     "qwen2": ("qwen2", {}),
     "qwen3": ("qwen3", {"head_dim": 16}),
+    "mistral, all layers slide": ("mistral", {"sliding_window": 5}),
+    "gemma3, some layers slide": (
+        "gemma3_text",
+        {"head_dim": 16, "sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]},
+    ),
 }
 shapes = given(
     prefix=st.integers(0, 9),
@@ -47,10 +53,10 @@ def random_rows(prefix: int, lengths: list[int], seed: int) -> tuple[Tensor, lis
     )
 
 
-def branched(model: Any, prefix: Tensor, branches: list[Tensor]) -> Tensor:
+def branched(model: Any, prefix: Tensor, branches: list[Tensor], *, flex: bool | None = None) -> Tensor:
     """Log-probabilities of the next token at every place of every branch, from one row."""
     model.set_attn_implementation(ATTENTION_NAME)
-    row = BranchedRow(prefix=len(prefix), lengths=[len(branch) for branch in branches])
+    row = BranchedRow(prefix=len(prefix), lengths=[len(branch) for branch in branches], flex=flex)
     output = model(
         input_ids=torch.cat([prefix, *branches])[None],
         position_ids=row.position_ids,
@@ -140,8 +146,7 @@ def test_no_token_sees_a_later_one() -> None:
 @pytest.mark.parametrize(
     ("kind", "config", "message"),
     [
-        pytest.param("mistral", {"sliding_window": 8}, "sliding-window", id="all layers slide"),
-        pytest.param("gemma3_text", {"head_dim": 16}, "sliding_attention", id="some layers slide"),
+        pytest.param("gemma3_text", {"use_bidirectional_attention": True}, "bidirectional", id="both ways"),
         pytest.param("lfm2", {"layer_types": ["conv", "full_attention"]}, "conv", id="convolutions"),
         pytest.param(
             "gemma2", {"layer_types": ["full_attention"] * 2}, "attn_logit_softcapping", id="capped"
@@ -156,3 +161,20 @@ def test_what_is_not_computed_is_refused(kind: str, config: dict[str, Any], mess
 
 def test_a_model_that_could_slide_but_does_not_is_taken() -> None:
     use_shared_prefix(make_model("mistral", sliding_window=None))
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@torch.no_grad()
+def test_flex_attention_gives_the_same(model: Any) -> None:
+    """Its masks only: on a CPU it is neither compiled nor has it gradients."""
+    rows = random_rows(7, [3, 1, 6, 2, 5], 0)
+    assert apart(branched(model, *rows, flex=True), branched(model, *rows)) <= TOLERANCE
+
+
+@pytest.mark.gpu
+def test_compiled_flex_attention_has_the_gradients_of_separate_rows(model: Any) -> None:
+    on_gpu = model.to("cuda")
+    prefix, branches = random_rows(200, [30, 10, 60], 0)
+    rows = prefix.to("cuda"), [branch.to("cuda") for branch in branches]
+    one = gradients(on_gpu, branched(on_gpu, *rows, flex=True).cpu())
+    assert apart(one, gradients(on_gpu, separate(on_gpu, *rows).cpu())) <= 1e-3

@@ -25,7 +25,8 @@ from transformers.utils import logging
 
 from sense.errors import ModelError
 from sense.llms import store
-from sense.llms.shared_prefix import PrefixCache, use_shared_prefix
+from sense.llms.prefix_cache import PrefixCache
+from sense.llms.shared_prefix import use_shared_prefix
 from sense.llms.token_ids import token_ids
 
 Dtype = Literal["auto", "float32", "bfloat16"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sense.llms.shared_prefix import BranchedRow
+from sense.llms.branched_row import BranchedRow
 from sense.training.losses import token_logprobs
 from sense.training.tokens import Branch
 
