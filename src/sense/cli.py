@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 
 from sense import __version__, stages
 from sense.errors import ConfigError, SenseError, nearest
-from sense.progress import say
+from sense.progress import is_follower, say
 from sense.rundir import RunDir
 from sense.stage import StageConfig
 
@@ -31,6 +31,7 @@ from sense.stage import StageConfig
 STAGE_LINES = {
     "synthesize": "a strong model writes databases, questions and SQL",
     "filter": "run what it wrote, keep what works and is new: training data",
+    "judge": "a model judges whether questions and SQL agree, for a second filter",
     "data": "data build: a data folder from a release like data/strong-v1",
     "sft": "fine-tune an open model on questions with their SQL",
     "sample": "a small model writes several SQL queries for each question",
@@ -47,12 +48,11 @@ OTHER_LINES = {
     "ask": "ask a model about a database of yours",
     "run": "run a recipe: a chain of stages; what is up to date is not done again",
     "model": "download a model by its name, or list the known ones",
+    "push": "send a data or model folder to the Hugging Face Hub",
 }
 # Where a package comes from that a plain install leaves out.
-EXTRAS = dict.fromkeys(("torch", "transformers", "peft", "accelerate", "safetensors", "gguf"), "train") | {
-    "matplotlib": "report",
-    "httpx2": "api",
-}
+EXTRAS = {"matplotlib": "report", "httpx2": "api", "faker": "fill", "huggingface_hub": "hub"}
+EXTRAS |= dict.fromkeys(("torch", "transformers", "peft", "accelerate", "safetensors", "gguf"), "train")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 NO_ROOM_PHRASES = ("No space left on device", "database or disk is full")  # as C and Rust libraries report it
 PLAIN_TYPES: dict[object, str] = {int: "INT", float: "FLOAT", Path: "PATH"}
@@ -102,12 +102,9 @@ def _dispatch(argv: list[str]) -> int:
     if command in ("--version", "-V"):
         _show(f"sense {__version__}")
         return 0
-    if command == "run":
-        return _run_recipe(rest)
-    if command == "model":
-        return _model(rest)
-    if command == "ask":
-        return _ask(rest)
+    others = {"run": _run_recipe, "model": _model, "ask": _ask, "push": _push}
+    if command in others:
+        return others[command](rest)
     if command in SPELLED:
         rest = _after_second_word(command, rest)
     if command in stages.STAGES:
@@ -194,6 +191,8 @@ def _run_stage(name: str, argv: Sequence[str]) -> int:
         parser.error("--out is needed")
     run_dir = RunDir(out, stage=name, config=config)
     state = stages.bring_up_to_date(run_dir, config, label=name)
+    if is_follower():
+        return 0  # the first process tells how it went
     summary = state["summary"] | {"out": str(out), "stage": name}
     show = getattr(stage, "show", None)
     return _report(summary, list(stages.shortfalls(state, label=name)), as_json=as_json, show=show)
@@ -255,6 +254,17 @@ def _model(argv: Sequence[str]) -> int:
     if given["name"] is None:
         parser.error(f"name a model: {', '.join(store.KNOWN)}")
     _show(str(store.get(given["name"])))
+    return 0
+
+
+def _push(argv: Sequence[str]) -> int:
+    push = importlib.import_module("sense.strong.push")
+    parser = _parser("sense push", f"sense push: {OTHER_LINES['push']}.")
+    settings = parser.add_argument_group("settings")
+    for name, field in push.Config.model_fields.items():
+        _add_flag(settings, name, field)
+    for line in push.push(push.Config.parse(parser.parse_strictly(argv), where=parser.prog)):
+        _show(line)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ class Meter:
         self._label, self._total, self._done, self._first = label, total, done, done
         self._started = self._said = time.monotonic()
         self._bar: Progress | None = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not is_follower():
             self._bar = _make_bar()
             self._task = self._bar.add_task(label, total=total, completed=done, note="")
             self._bar.start()
@@ -75,8 +76,15 @@ def meter(label: str, *, total: int, done: int = 0) -> Iterator[Meter]:
         shown.close()
 
 
+def is_follower() -> bool:
+    """Tell whether this is one of several processes of a training, and not the one that writes and speaks."""
+    return os.environ.get("RANK", "0") != "0"
+
+
 def say(line: str) -> None:
     """Tell the user something on standard error, which is never part of a command's result."""
+    if is_follower():
+        return
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 

@@ -25,6 +25,7 @@ from typing import Any
 import sense
 from sense.caches import file_digest
 from sense.errors import ConfigError, DataError, DiskError
+from sense.progress import is_follower
 from sense.stage import Outcome, StageConfig
 
 RUN_FILE = "run.json"
@@ -109,10 +110,14 @@ class RunDir:
         Args:
             need_bytes: how much the run is going to write, if it is known to be much.
 
+        A follower of a training in several processes changes nothing: the first process does.
+
         Raises:
             ConfigError: the folder belongs to another run.
             DiskError: the disk is too full.
         """
+        if is_follower():
+            return bool(self.state())
         reason = self.was_made_otherwise()
         if reason is not None and not self._replaces:
             raise ConfigError(f"{self.path}: this folder cannot be used: {reason}; name another with --out")
@@ -136,6 +141,8 @@ class RunDir:
 
     def finish(self, outcome: Outcome, *, seconds: float) -> None:
         """Note how the run ended and what it left."""
+        if is_follower():
+            return
         before = self.state()
         self._write(
             {

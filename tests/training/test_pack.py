@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sense.training.pack import Pack, plan_steps
+from sense.training.pack import Pack, plan_steps, unpack
 from sense.training.tokens import Branch, TokenizedExample
 
 
@@ -113,3 +113,22 @@ def test_every_epoch_has_its_own_order() -> None:
 
 def test_more_epochs_begin_with_those_of_fewer() -> None:
     assert plan(SOME, epochs=3)[: len(plan(SOME))] == plan(SOME)
+
+
+@given(examples=many, tokens=st.integers(1, 40))
+def test_no_pack_has_more_tokens_than_allowed_unless_one_example_has(
+    examples: list[TokenizedExample], tokens: int
+) -> None:
+    packs = [pack for step in plan(examples, pack_tokens=tokens, branches_per_pack=99) for pack in step]
+    assert all(pack.tokens <= tokens or len(pack.examples) == 1 for pack in packs)
+    assert sum(len(pack.examples) for pack in packs) == len(examples)
+
+
+def test_unpacked_steps_have_the_same_examples_and_weights() -> None:
+    packed = plan(SOME)
+    rows = unpack(packed)
+    assert [[e.id for pack in step for e in pack.examples] for step in rows] == [
+        [e.id for pack in step for e in pack.examples] for step in packed
+    ]
+    assert all(len(pack.examples) == 1 for step in rows for pack in step)
+    assert [step[0].denominator for step in rows] == [step[0].denominator for step in packed]

@@ -48,6 +48,26 @@ def test_each_token_has_the_logprob_of_its_branch_alone(
     assert sums.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["llama", "granite"])  # granite scales its logits after the output layer
+def test_logits_made_in_chunks_change_neither_values_nor_gradients(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(kind, **({"logits_scaling": 4.0} if kind == "granite" else {}))
+    use_shared_prefix(model)
+    row = make_row((7, 8), [Branch(id="b", prompt=(1,), completion=(2, 5, 9, 0))] * 3)
+    found = []
+    for most in (10**9, 5 * 500):  # the second: 12 targets in chunks of 5
+        monkeypatch.setattr("sense.training.row.CHUNK_LOGITS", most)
+        model.zero_grad()
+        logprobs_N = completion_logprobs(model, row)
+        (logprobs_N * torch.arange(12)).sum().backward()
+        gradients = torch.cat([p.grad.flatten() for p in model.parameters()])
+        found.append((logprobs_N.detach(), gradients))
+    assert torch.allclose(found[0][0], found[1][0], rtol=1e-5)
+    assert (found[0][1] - found[1][1]).norm() <= 1e-5 * found[0][1].norm()
+    assert model(torch.tensor([[1, 2]])).logits.shape == (1, 2, 500)  # and the model is as it was
+
+
 def test_the_last_token_is_a_target_and_no_input() -> None:
     row = make_row((7, 8), [Branch(id="b", prompt=(1, 2), completion=(3, 4, 0))])
     assert row.input_ids_1T.tolist() == [[7, 8, 1, 2, 3, 4]]

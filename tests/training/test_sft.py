@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_models import peft_reads_an_old_name, save_model
 
 from sense import jsonl
 from sense.errors import ConfigError, DatabaseError, DataError, ModelError, SenseError
@@ -16,6 +17,7 @@ from sense.records import SftExample
 from sense.rundir import RunDir
 from sense.stage import Outcome
 from sense.training.sft import Config, make_examples, run
+from sense.training.validation import make_evaluation
 
 
 def sft(model: Path, data: Path | list[Path], **settings: Any) -> Outcome:
@@ -112,6 +114,91 @@ def test_examples_that_are_too_long_are_left_out_and_counted(
     write_split(pets_and_shops, "train", ("Short?", "SELECT 1"), ("Long? " * 60, "SELECT 1"))
     outcome = sft(llama_folder, pets_and_shops, max_tokens=200)
     assert (outcome.summary["examples"], outcome.summary["left_out"]) == (1, 1)
+
+
+def test_rows_without_sharing_learn_the_same(llama_folder: Path, pets_and_shops: Path) -> None:
+    found = []
+    for name, settings in {
+        "shared": {},
+        "rows": {"share_schema": False},
+        "again": {"gradient_checkpointing": True},
+    }.items():
+        config = Config.parse(
+            {
+                "model": str(llama_folder),
+                "data": pets_and_shops,
+                "epochs": 2,
+                "bf16": False,
+                "learning_rate": 1e-3,
+            }
+            | settings,
+            where="test",
+        )
+        summary = run(config, RunDir(pets_and_shops.parent / name, stage="sft", config=config)).summary
+        found.append(
+            (summary["tokens"], load(str(pets_and_shops.parent / name / "model")).model.state_dict())
+        )
+    (shared, weights), (rows, theirs), (again, checkpointed) = found
+    assert rows > shared == again
+    for name in weights:
+        assert torch.allclose(weights[name], theirs[name], atol=2e-5)
+        assert torch.allclose(weights[name], checkpointed[name], atol=2e-5)
+
+
+def test_the_best_weights_of_all_evaluations_are_kept(llama_folder: Path, pets_and_shops: Path) -> None:
+    # Learned by heart: the loss on other questions falls first and rises later.
+    write_split(pets_and_shops, "valid", ("Which pets?", "WITH p AS (SELECT 'x' AS y) SELECT y FROM p"))
+    settings = {"valid_data": pets_and_shops, "valid_split": "valid", "eval_steps": 1, "epochs": 12}
+    summary = sft(llama_folder, pets_and_shops, learning_rate=0.03, keep_best="loss", **settings).summary
+    out = folder(pets_and_shops)
+    lines = jsonl.read_objects(out / "metrics.jsonl")
+    losses = [line["eval_loss"] for line in lines]
+    assert all(0 <= line["eval_ex"] <= 1 and line["eval_n"] == 1 for line in lines)
+    assert summary["eval_loss"] == losses[-1]
+    config = Config.parse(
+        {"model": str(out / "model"), "data": pets_and_shops, "bf16": False} | settings, where="t"
+    )
+    measured = make_evaluation(config, load(str(out / "model"))).measure(load(str(out / "model")).model)
+    assert measured["eval_loss"] == pytest.approx(min(losses), rel=1e-4)
+    assert min(losses) < losses[-1]
+
+
+def test_a_model_says_how_it_was_made_and_is_asked(llama_folder: Path, pets_and_shops: Path) -> None:
+    sft(llama_folder, pets_and_shops)
+    card = (folder(pets_and_shops) / "model" / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    assert "prompt format `compact-1`" in card
+    assert str(llama_folder.parent) not in card  # a folder of this machine says nothing to others
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        pytest.param({"quantize": "4bit"}, "give lora_rank", id="4 bits without adapters"),
+        pytest.param({"keep_best": "loss"}, "give valid_data", id="best of nothing"),
+        pytest.param(
+            {"keep_best": "ex", "valid_data": "x", "eval_ex": False},
+            "needs eval_ex",
+            id="best of what is not measured",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Config.parse({"model": "a/b", "data": "d"} | settings, where="test")
+
+
+@peft_reads_an_old_name
+def test_an_adapter_of_another_base_is_refused(
+    llama_folder: Path, pets_and_shops: Path, tmp_path: Path
+) -> None:
+    sft(llama_folder, pets_and_shops, lora_rank=4)
+    other = save_model(tmp_path / "other", "llama", hidden_size=32)
+    config = folder(pets_and_shops) / "adapter" / "adapter_config.json"
+    settings = json.loads(config.read_text()) | {"base_model_name_or_path": str(other)}
+    config.write_text(json.dumps(settings))
+    with pytest.raises(ModelError, match=r"adapter: it does not fit its base"):
+        load(str(config.parent))
 
 
 @pytest.mark.parametrize(

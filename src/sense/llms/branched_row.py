@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -142,7 +142,8 @@ def attend_branched(
     if row.uses_flex:
         block_mask = row.block_mask(window)
         flex = _compiled_flex() if query.is_cuda else _flex()
-        return cast(Tensor, flex(query, key, value, block_mask=block_mask, scale=scaling, enable_gqa=True))
+        out_1HTD: Tensor = flex(query, key, value, block_mask=block_mask, scale=scaling, enable_gqa=True)
+        return out_1HTD
     p = row.prefix
     heads, kv_heads, size = query.shape[1], key.shape[1], query.shape[3]
     groups = heads // kv_heads
@@ -188,4 +189,4 @@ def _flex() -> Callable[..., Any]:
 @cache
 def _compiled_flex() -> Callable[..., Any]:
     """FlexAttention as one kernel; rows differ in length, so it is compiled for any."""
-    return cast(Callable[..., Any], torch.compile(_flex(), dynamic=True))
+    return torch.compile(_flex(), dynamic=True)

@@ -12,6 +12,7 @@ from pydantic import Field
 from sense import jsonl
 from sense.databases import spider
 from sense.errors import DataError
+from sense.progress import is_follower
 from sense.prompts.text_to_sql import Prompter, completion
 from sense.records import SftExample
 from sense.rundir import RunDir
@@ -42,41 +43,29 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     examples = make_examples(config)
     from sense.training import session, trainer  # torch is loaded once the input is known to be good
     from sense.training.objectives import sft_loss
-    from sense.training.pack import plan_steps
-    from sense.training.tokens import tokenize
+    from sense.training.validation import make_evaluation
 
     run_dir.check_disk()
     loaded = session.open_model(config)
     rows = [(str(example.id), example.prompt, [example.completion]) for example in examples]
-    tokenized = session.within(tokenize(rows, loaded.tokenizer), max_tokens=config.max_tokens, label="sft")
+    learnable = session.lay_out(rows, loaded, config, label="sft")
+    evaluation = make_evaluation(config, loaded)
     run_dir.start(need_bytes=session.disk_needed(loaded))
-    jsonl.write(run_dir / "examples.jsonl", examples)
-    steps = plan_steps(
-        tokenized,
-        epochs=config.epochs,
-        branches_per_pack=config.branches_per_pack,
-        packs_per_step=config.packs_per_step,
-        count_pairs=False,
-        seed=config.seed,
-    )
+    if not is_follower():
+        jsonl.write(run_dir / "examples.jsonl", examples)
     if not session.is_saved(run_dir):
-        trainer.train(
+        gathered = trainer.train(
             loaded.model,
-            steps,
+            learnable.steps,
             pack_loss=sft_loss,
             hyperparameters=session.hyperparameters_of(config),
             folder=run_dir.path,
             label="sft",
+            evaluation=evaluation,
         )
-        session.save(loaded, run_dir, config, stage="sft")
+        session.save(loaded, run_dir, config, stage="sft", gathered=gathered)
     trainer.remove_checkpoints(run_dir.path)
-    return Outcome(
-        summary={
-            "examples": len(tokenized),
-            "left_out": len(examples) - len(tokenized),
-            **trainer.totals(run_dir.path),
-        }
-    )
+    return Outcome(summary={**learnable.counts, **trainer.totals(run_dir.path)})
 
 
 def make_examples(config: Config) -> list[SftExample]:

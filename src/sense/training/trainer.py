@@ -1,10 +1,12 @@
-"""Train on packs with transformers' Trainer.
+"""Train on packs with transformers' Trainer, in one process or several.
 
-Steps are laid out beforehand, checkpoints survive a kill, metrics go to one file.
+Steps are laid out beforehand, checkpoints survive a kill, metrics go to one file. In several processes each
+takes its share of a step's packs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -12,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,7 +24,9 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from sense import jsonl
 from sense.errors import ModelError
-from sense.progress import Meter, say
+from sense.progress import Meter, is_follower, say
+from sense.training import processes
+from sense.training.best import Best, Evaluation
 from sense.training.pack import Pack
 
 COMPLETE = "complete"  # written into a checkpoint when all else of it is on the disk
@@ -41,6 +45,8 @@ class Hyperparameters:
     bf16: bool
     checkpoint_minutes: float
     seed: int
+    gradient_checkpointing: bool = False
+    report_to: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -62,27 +68,38 @@ def train(
     hyperparameters: Hyperparameters,
     folder: Path,
     label: str,
-) -> None:
+    evaluation: Evaluation | None = None,
+) -> dict[str, Tensor] | None:
     """Train `model` in place through all steps, going on from the last whole checkpoint in `folder`, if any.
 
     Writes `metrics.jsonl` into `folder`, one line a step. The checkpoints are the caller's to remove once the
-    model is saved: see `remove_checkpoints`.
+    model is saved: see `remove_checkpoints`. Returns the weights, gathered, where they lie in shards (FSDP),
+    None where `model` holds them.
 
     Raises:
         ModelError: a loss was not a number; nothing of that step is kept.
     """
-    packs_per_step = max(len(step) for step in steps)
+    # Steps are filled up with empty packs: all are of equal length, and processes have equal shares.
+    share = -(-max(len(step) for step in steps) // processes.count())
+    packs_per_step = share * processes.count()
     checkpoint = _last_checkpoint(folder / "checkpoints")
     done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
     if checkpoint:
         say(f"{label}: going on from step {done} of {len(steps)}")
     metrics_path = folder / "metrics.jsonl"
-    _cut_metrics(metrics_path, done)
+    if not is_follower():
+        _cut_metrics(metrics_path, done)
+    best = Best(folder / "checkpoints" / "best", evaluation) if evaluation and evaluation.keep else None
+    if best:
+        best.forget_after(done)
+    processes.wait()
+    if hyperparameters.gradient_checkpointing:
+        cast(Any, model).activation_checkpointing_enable({"use_reentrant": False})
     args = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         max_steps=len(steps),
         per_device_train_batch_size=1,
-        gradient_accumulation_steps=packs_per_step,
+        gradient_accumulation_steps=share,
         learning_rate=hyperparameters.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=round(hyperparameters.warmup_ratio * len(steps)),
@@ -93,23 +110,27 @@ def train(
         use_cpu=not torch.cuda.is_available(),
         logging_steps=1,
         save_strategy="no",
-        report_to=[],
+        report_to=list(hyperparameters.report_to),
         remove_unused_columns=False,
         dataloader_pin_memory=False,
         seed=hyperparameters.seed,
         disable_tqdm=True,
+        ddp_find_unused_parameters=False,
     )
     if args.n_gpu > 1:
         args._n_gpu = 1  # else Trainer deals batches out to all GPUs; a pack is a batch and is for one
     sums = _Sums()
-    with jsonl.Appender(metrics_path) as metrics:
+    with contextlib.ExitStack() as stack:
+        metrics = None if is_follower() else stack.enter_context(jsonl.Appender(metrics_path))
         meter = Meter(label, total=len(steps), done=done)
+        keeper = _Bookkeeper(metrics, meter, sums, hyperparameters.checkpoint_minutes * 60)
+        keeper.model, keeper.evaluation, keeper.best = model, evaluation, best
         trainer = _PackTrainer(
             model=model,
             args=args,
             train_dataset=_Steps(steps, packs_per_step),
             data_collator=_first,
-            callbacks=[_Bookkeeper(metrics, meter, sums, hyperparameters.checkpoint_minutes * 60)],
+            callbacks=[keeper],
         )
         trainer.pack_loss, trainer.sums = pack_loss, sums
         trainer.loss_is_scaled_for_ga = True
@@ -119,23 +140,33 @@ def train(
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         finally:
             meter.close()
+    if best:
+        best.restore(model, label=label)
+    return trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
 
 
 def totals(folder: Path) -> dict[str, float]:
     """Sum up the `metrics.jsonl` of a training."""
+    if is_follower():
+        return {}
     lines = jsonl.read_objects(folder / "metrics.jsonl")
     last = lines[-max(1, len(lines) // 10) :]
+    evaluated = [line for line in lines if "eval_loss" in line]
+    ends = {name: value for name, value in (evaluated or [{}])[-1].items() if name.startswith("eval_")}
     return {
         "steps": len(lines),
         "tokens": sum(line["tokens"] for line in lines),
         "tokens_unpacked": sum(line["tokens_unpacked"] for line in lines),
         "loss_first": round(lines[0]["loss"], 4),
         "loss_last_tenth": round(sum(line["loss"] for line in last) / len(last), 4),
+        **ends,
     }
 
 
 def remove_checkpoints(folder: Path) -> None:
     """Remove the checkpoints of a training that is saved."""
+    if is_follower():
+        return
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
@@ -180,7 +211,7 @@ class _PackTrainer(Trainer):  # type: ignore[misc]
     ) -> Tensor:
         pack: Pack | None = inputs["pack"]
         if pack is None:
-            return sum(p.sum() for p in model.parameters() if p.requires_grad) * 0.0  # type: ignore[return-value]
+            return _nothing(model)
         total, shown = self.pack_loss(model, pack)
         if not torch.isfinite(total):
             ids = ", ".join(example.id for example in pack.examples[:3])
@@ -196,41 +227,77 @@ class _PackTrainer(Trainer):  # type: ignore[misc]
                 "tokens_unpacked": sum(len(pack.schema) + len(branch) for branch in branches),
             }
         )
-        return total / pack.denominator
+        # What several processes compute is averaged, and a step's loss is their sum.
+        return total / pack.denominator * processes.count()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
 
 
+def _nothing(model: torch.nn.Module) -> Tensor:
+    """A loss of 0 in which every parameter takes part; through the wrapper that waits for all gradients."""
+    if processes.count() == 1:
+        return cast(Tensor, sum(p.sum() for p in model.parameters() if p.requires_grad) * 0.0)
+    ids = torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device)
+    return cast(Tensor, model(input_ids=ids, use_cache=False).logits.float().sum() * 0.0)
+
+
 class _Bookkeeper(TrainerCallback):  # type: ignore[misc]
     """Writes a line of metrics a step, moves the bar, asks for checkpoints by the clock, marks whole ones."""
 
-    def __init__(self, metrics: jsonl.Appender, meter: Meter, sums: _Sums, every_s: float) -> None:
+    model: torch.nn.Module
+    evaluation: Evaluation | None
+    best: Best | None
+
+    def __init__(self, metrics: jsonl.Appender | None, meter: Meter, sums: _Sums, every_s: float) -> None:
         self._metrics, self._meter, self._sums, self._every_s = metrics, meter, sums, every_s
         self._saved = time.monotonic()
+        self._evaluated: dict[str, float] = {}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:  # noqa: ARG002
-        if time.monotonic() - self._saved >= self._every_s and state.global_step < state.max_steps:
+        due = time.monotonic() - self._saved >= self._every_s and state.global_step < state.max_steps
+        if processes.agree(due):
             control.should_save = True
+        if self.evaluation is not None and self._is_due(state.global_step, state.max_steps):
+            self._evaluate(self.evaluation, state.global_step)
         return control
+
+    def _is_due(self, step: int, last: int) -> bool:
+        assert self.evaluation is not None
+        return step == last or (self.evaluation.every > 0 and step % self.evaluation.every == 0)
+
+    def _evaluate(self, evaluation: Evaluation, step: int) -> None:
+        if not is_follower():
+            self.model.eval()
+            self._evaluated = evaluation.measure(self.model)
+            self.model.train()
+            if self.best is not None:
+                self.best.offer(self.model, self._evaluated, step=step)
+        processes.wait()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:  # noqa: ARG002
         if "loss" not in logs:
             return
         line = {"step": state.global_step, "loss": logs["loss"], "learning_rate": logs["learning_rate"]}
         line |= {"grad_norm": float(logs.get("grad_norm", 0.0))}
-        line |= {name: round(value, 6) for name, value in self._sums.values.items()}
+        sums = processes.add_up(self._sums.values)
+        line |= {name: round(value, 6) for name, value in sums.items()}
         line |= {name: round(line[name]) for name in ("tokens", "tokens_unpacked") if name in line}
+        line |= self._evaluated
         self._sums.values.clear()
-        self._metrics.add(line)
+        self._evaluated = {}
+        if self._metrics is not None:
+            self._metrics.add(line)
         self._meter.advance(note=f"loss {logs['loss']:.3f}")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         folder = Path(args.output_dir)
-        (folder / f"checkpoint-{state.global_step}" / COMPLETE).touch()
-        for other in folder.glob("checkpoint-*"):
-            if other.name != f"checkpoint-{state.global_step}":
-                shutil.rmtree(other)
+        processes.wait()  # the others write their part of it too
+        if not is_follower():
+            (folder / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+            for other in folder.glob("checkpoint-*"):
+                if other.name != f"checkpoint-{state.global_step}":
+                    shutil.rmtree(other)
         self._saved = time.monotonic()
 
 
@@ -240,8 +307,8 @@ def _last_checkpoint(folder: Path) -> Path | None:
     for checkpoint in folder.glob("checkpoint-*"):
         if (checkpoint / COMPLETE).exists():
             whole.append(checkpoint)
-        else:
-            shutil.rmtree(checkpoint)
+        elif not is_follower():
+            shutil.rmtree(checkpoint, ignore_errors=True)
     return max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
 
 
