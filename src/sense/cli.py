@@ -33,6 +33,7 @@ STAGE_LINES = {
     "filter": "run what it wrote, keep what works and is new: training data",
     "judge": "a model judges whether questions and SQL agree, for a second filter",
     "data": "data build: a data folder from a release like data/strong-v1",
+    "split": "data split: hold out the questions of some databases, to choose settings by",
     "sft": "fine-tune an open model on questions with their SQL",
     "sample": "a small model writes several SQL queries for each question",
     "label": "execute them: right, wrong or error",
@@ -43,7 +44,7 @@ STAGE_LINES = {
     "score": "how good the answers are, by the official rules and more",
     "report": "one page with results, curves and errors",
 }
-SPELLED = {"data": "data build", "suite": "suite build"}  # commands of two words
+SPELLED = {"data": "data build", "split": "data split", "suite": "suite build"}  # commands of two words
 OTHER_LINES = {
     "ask": "ask a model about a database of yours",
     "run": "run a recipe: a chain of stages; what is up to date is not done again",
@@ -105,25 +106,29 @@ def _dispatch(argv: list[str]) -> int:
     others = {"run": _run_recipe, "model": _model, "ask": _ask, "push": _push}
     if command in others:
         return others[command](rest)
-    if command in SPELLED:
-        rest = _after_second_word(command, rest)
+    if command in {words.split()[0] for words in SPELLED.values()}:
+        command, rest = _second_word(command, rest)
     if command in stages.STAGES:
         return _run_stage(command, rest)
     commands = [*stages.STAGES, *OTHER_LINES]
     raise ConfigError(f"unknown command {command!r}; {nearest(command, commands)}")
 
 
-def _after_second_word(command: str, rest: list[str]) -> list[str]:
-    """Take off the second word of a command; what follows `data build` may be a folder without a flag."""
-    if rest[:1] != ["build"]:
+def _second_word(first: str, rest: list[str]) -> tuple[str, list[str]]:
+    """Tell which stage two words name; what follows `data build` may be a folder without a flag."""
+    stage_of = {words: stage for stage, words in SPELLED.items() if words.startswith(first + " ")}
+    stage = stage_of.get(f"{first} {rest[0]}") if rest else None
+    if stage is None:
         if {"-h", "--help"} & set(rest):
-            return rest
-        flag = "RELEASE" if command == "data" else "--data DIR"
-        raise ConfigError(f"sense {command}: 'build' is expected: sense {command} build {flag} --out DIR")
+            return next(iter(stage_of.values())), rest
+        seconds = " or ".join(repr(words.split()[1]) for words in stage_of)
+        raise ConfigError(
+            f"sense {first}: {seconds} is expected: sense {next(iter(stage_of))} --help tells more"
+        )
     rest = rest[1:]
-    if command == "data" and rest and not rest[0].startswith("-"):
-        return ["--source", *rest]
-    return rest
+    if stage == "data" and rest and not rest[0].startswith("-"):
+        return stage, ["--source", *rest]
+    return stage, rest
 
 
 def _help() -> str:

@@ -16,7 +16,9 @@ from sense.stage import Outcome, StageConfig
 STAGES: dict[str, str] = {
     "synthesize": "sense.strong.generate",
     "filter": "sense.strong.filter",
+    "judge": "sense.strong.judge",
     "data": "sense.strong.release",
+    "split": "sense.training.hold_out",
     "sft": "sense.training.sft",
     "sample": "sense.weak.sample",
     "label": "sense.weak.label",

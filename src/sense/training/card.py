@@ -31,7 +31,7 @@ def model_card(marks: Mapping[str, str]) -> str:
             "",
             f"It is asked in the prompt format `{marks['prompt_format']}`: the schema first, then the",
             "question; it answers with one SQL query for SQLite. `sense predict`, `sense ask` and",
-            "`sense sample` read the format from `sense.json`; another program has to write the prompt the same way.",
+            "`sense sample` read the format from `sense.json`; another program has to write the same prompt.",
             "",
             "The settings and the data it was trained on stand in the run folder that holds it (`run.json`).",
             "The license of the base and of the data apply. Queries that a model writes may be wrong: run",
