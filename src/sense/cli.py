@@ -14,15 +14,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
-
-from pydantic.fields import FieldInfo
+from typing import Any, NoReturn, get_origin
 
 from sense import __version__, stages
 from sense.errors import ConfigError, SenseError, nearest
+from sense.flags import add_flag, flag_of, named_values, plain_kind
 from sense.progress import is_follower, say
 from sense.rundir import RunDir
 from sense.stage import StageConfig
@@ -56,7 +53,6 @@ EXTRAS = {"matplotlib": "report", "httpx2": "api", "faker": "fill", "huggingface
 EXTRAS |= dict.fromkeys(("torch", "transformers", "peft", "accelerate", "safetensors", "gguf"), "train")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 NO_ROOM_PHRASES = ("No space left on device", "database or disk is full")  # as C and Rust libraries report it
-PLAIN_TYPES: dict[object, str] = {int: "INT", float: "FLOAT", Path: "PATH"}
 EXIT_SHORT, EXIT_REFUSED, EXIT_STOPPED, EXIT_PIPE = 1, 2, 130, 141
 
 
@@ -188,7 +184,7 @@ def _run_stage(name: str, argv: Sequence[str]) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting, in YAML")
     settings = parser.add_argument_group("settings")
     for field_name, field in config_type.model_fields.items():
-        _add_flag(settings, field_name, field)
+        add_flag(settings, field_name, field)
     given = parser.parse_strictly(argv)
     out, as_json = given.pop("out"), given.pop("json")
     config = _settings(config_type, given, where=parser.prog)
@@ -216,10 +212,10 @@ def _settings(config_type: type[StageConfig], given: dict[str, Any], *, where: s
         name, value = parse_override(override)
         values[name.replace("-", "_")] = value
     for name, value in given.items():
-        is_mapping = get_origin(_kind(config_type.model_fields[name].annotation)) is dict
-        values[name] = _named(value, flag=_flag(name)) if is_mapping else value
+        is_mapping = get_origin(plain_kind(config_type.model_fields[name].annotation)) is dict
+        values[name] = named_values(value, flag=flag_of(name)) if is_mapping else value
     missing = [
-        _flag(name)
+        flag_of(name)
         for name, field in config_type.model_fields.items()
         if field.is_required() and name not in values
     ]
@@ -267,7 +263,7 @@ def _push(argv: Sequence[str]) -> int:
     parser = _parser("sense push", f"sense push: {OTHER_LINES['push']}.")
     settings = parser.add_argument_group("settings")
     for name, field in push.Config.model_fields.items():
-        _add_flag(settings, name, field)
+        add_flag(settings, name, field)
     for line in push.push(push.Config.parse(parser.parse_strictly(argv), where=parser.prog)):
         _show(line)
     return 0
@@ -321,77 +317,6 @@ def _lines(value: Mapping[str, Any], indent: str = "") -> list[str]:
         else:
             lines.append(f"{indent}{name}: {part}")
     return lines
-
-
-def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
-    """Add the flag of one setting; only flags that were given appear among the parsed values."""
-    kind = _kind(field.annotation)
-    text = (field.description or "").replace("%", "%%") + _default(field)
-    origin = get_origin(kind)
-    if kind is bool:
-        group.add_argument(
-            _flag(name), action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
-        )
-    elif origin in (tuple, list, dict):
-        group.add_argument(
-            _flag(name),
-            nargs="+",
-            action="extend",
-            default=argparse.SUPPRESS,
-            help=text,
-            metavar=_metavar(kind),
-        )
-    else:
-        group.add_argument(_flag(name), default=argparse.SUPPRESS, help=text, metavar=_metavar(kind))
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _kind(annotation: object) -> object:
-    """Take the marks and the None off a type."""
-    if get_origin(annotation) is Annotated:
-        return _kind(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        parts = [part for part in get_args(annotation) if part is not NoneType]
-        return _kind(parts[0]) if len(parts) == 1 else annotation
-    return annotation
-
-
-def _metavar(kind: object) -> str:
-    origin = get_origin(kind)
-    if origin is Literal:
-        return "|".join(str(choice) for choice in get_args(kind))
-    if origin is dict:
-        return "NAME=" + _metavar(_kind(get_args(kind)[1]))
-    if origin in (tuple, list):
-        return _metavar(_kind(get_args(kind)[0]))
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return "|".join(str(choice.value) for choice in kind)
-    return PLAIN_TYPES.get(kind, "TEXT")
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return " (needed)"
-    value = field.get_default(call_default_factory=True, validated_data={})
-    if value is None or value in ((), {}, ""):
-        return ""
-    if isinstance(value, bool):
-        return f" (default: {'yes' if value else 'no'})"
-    shown = " ".join(str(part) for part in value) if isinstance(value, tuple | list) else value
-    return f" (default: {shown})".replace("%", "%%")
-
-
-def _named(pairs: Sequence[str], *, flag: str) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"{flag} {pair}: NAME=VALUE is expected")
-        values[name] = value
-    return values
 
 
 def _show(text: str) -> None:

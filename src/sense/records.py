@@ -49,8 +49,9 @@ class SftExample:
 class Candidate:
     """One SQL query that a model sampled for a question.
 
-    `logprob` is the natural logarithm of the sampling model's probability of the completion at temperature 1;
-    `tokens` counts the completion's tokens, with the end mark.
+    `logprob` is the natural logarithm of the sampling model's probability of the completion at temperature 1,
+    None where a server does not tell; `tokens` counts the completion's tokens, with the end mark. `finished`
+    is False if the token limit cut it. `model` is the model's name where several sampled, else "".
     """
 
     id: str
@@ -58,8 +59,27 @@ class Candidate:
     db_id: str
     sample: int
     sql: str
-    logprob: float
+    logprob: float | None
     tokens: int
+    finished: bool = True
+    model: str = ""
+
+
+class Agreement(StrEnum):
+    """What a model that was asked says of a question and its SQL: do they agree?"""
+
+    YES = "yes"
+    NO = "no"
+    UNSURE = "unsure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A model's opinion of a question with its SQL, and why."""
+
+    id: QuestionId
+    verdict: Agreement
+    reason: str = ""
 
 
 class Label(StrEnum):
@@ -75,26 +95,35 @@ class Label(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A candidate's label and why."""
+    """A candidate's label and why.
+
+    An `overturned` one is right on the database, and wrong for what it does on a variant of it. A right one
+    has a reason only where the variants left it unclear.
+    """
 
     candidate_id: str
     question_id: QuestionId
     db_id: str
     sql: str
-    logprob: float
+    logprob: float | None
     label: Label
     reason: str = ""
+    overturned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreferencePair:
-    """A prompt with a better and a worse completion, in TRL's columns."""
+    """A prompt with a better and a worse completion, in TRL's columns.
+
+    `kind` says what is wrong with the rejected one; "" where that is not known.
+    """
 
     id: str
     db_id: str
     prompt: str
     chosen: str
     rejected: str
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,7 @@ class ChatServer(ThreadingHTTPServer):
         self.times: list[float] = []
         self.in_flight: list[int] = []  # at the start of each request
         self.bodies: list[dict[str, Any]] = []
+        self.paths: set[str] = set()
         self.keys: set[str | None] = set()
         self.lock = threading.Lock()
         self.now = 0
@@ -62,6 +63,10 @@ class ChatServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def answer(self, body: dict[str, Any], question: str, tries: int) -> Answer:
+        """Make the answer to a request; a server of another kind looks at its body."""
+        return self.script(question, tries)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing where the client has gone."""
@@ -75,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         server = self.server
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        question = body["messages"][-1]["content"]
+        question = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
         with server.lock:
             tries = server.asked[question]
             server.asked[question] += 1
@@ -83,8 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
             server.in_flight.append(server.now)
             server.times.append(time.monotonic())
             server.bodies.append(body)
+            server.paths.add(self.path)
             server.keys.add(self.headers["Authorization"])
-        answer = server.script(question, tries)
+        answer = server.answer(body, question, tries)
         try:
             time.sleep(answer.delay_s)
         finally:
@@ -111,9 +117,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve(script: Callable[[str, int], Answer]) -> Iterator[ChatServer]:
+def serve(
+    script: Callable[[str, int], Answer], *, kind: type[ChatServer] = ChatServer
+) -> Iterator[ChatServer]:
     """Run a server while the block runs."""
-    with ChatServer(script) as server:
+    with kind(script) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -86,7 +86,7 @@ def test_the_command_takes_the_release_without_a_flag(release: Path, tmp_path: P
 
 def test_the_second_word_is_asked_for(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", str(release)]) == 2
-    assert "'build' is expected: sense data build RELEASE --out DIR" in capsys.readouterr().err
+    assert "sense data: 'build' or 'split' is expected" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -136,3 +136,11 @@ def test_pass_at_k_is_averaged_over_judged_questions() -> None:
     # of 3 samples 1 and 3 are right: pass@1 (1/3 + 1) / 2, pass@2 (2/3 + 1) / 2; 4 is more than 3
     assert summarize(verdicts)["pass_at"] == {"1": pytest.approx(2 / 3), "2": pytest.approx(5 / 6)}
     assert summarize([])["pass_at"] == {}
+
+
+def test_spellings_of_one_query_are_one_run_of_its_completion(data: Path) -> None:
+    queries = [GOLD, "SELECT name\nFROM pet ;; ", "SELECT  name FROM pet -- all", "SELECT age FROM pet"]
+    outcome, verdicts = label(data, [candidate(n, sql) for n, sql in enumerate(queries)], rule="bird")
+    assert [each.label.value for each in verdicts] == ["right", "right", "right", "wrong"]
+    assert verdicts[1].sql == queries[1]
+    assert outcome.summary["distinct_run"] == 2

@@ -1,13 +1,13 @@
 """The `pairs` stage: which queries are paired, and on a real database how the pairs read."""
 
 import json
-import random
 import sqlite3
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sense import jsonl
@@ -16,7 +16,8 @@ from sense.errors import DataError
 from sense.records import Label, PreferencePair, Question, Verdict
 from sense.rundir import RunDir
 from sense.stage import Outcome
-from sense.weak.pairs import Config, Pairs, Strategy, make_pairs, run
+from sense.weak.pair_counts import Fate
+from sense.weak.pairs import Config, Pairs, make_pairs, run, show
 
 GOLD = "SELECT name FROM pet"
 QUESTION = Question(id=7, db_id="pets", question="Names?", gold_sql=GOLD)
@@ -29,22 +30,26 @@ def verdicts(*queries: tuple[str, Label], question_id: int = 7) -> list[Verdict]
             question_id=question_id,
             db_id="pets",
             sql=sql,
-            logprob=0,
+            logprob=-float(n),
             label=label,
+            reason=sql if label is Label.ERROR else "",
         )
         for n, (sql, label) in enumerate(queries)
     ]
 
 
-def make(own: list[Verdict], *, strategy: Strategy = "any", per_question: int = 1, seed: int = 0) -> Pairs:
-    return make_pairs(
-        [QUESTION],
-        own,
-        prompt=lambda question: f"PROMPT {question.id}",
-        strategy=strategy,
-        per_question=per_question,
-        rng=random.Random(seed),
-    )
+def make(own: list[Verdict], *questions: Question, **settings: Any) -> Pairs:
+    config = Config.parse({"data": Path(), "verdicts": Path()} | settings, where="test")
+    asked = questions or (QUESTION,)
+    return make_pairs(asked, own, config=config, prompt=lambda question: f"PROMPT {question.id}")
+
+
+def fates(made: Pairs) -> dict[Fate, int]:
+    return {fate: n for fate in Fate if (n := getattr(made.counts, fate))}
+
+
+def rejected(made: Pairs) -> list[str]:
+    return [pair.rejected.strip() for pair in made.pairs]
 
 
 def test_right_is_chosen_and_wrong_rejected() -> None:
@@ -55,6 +60,7 @@ def test_right_is_chosen_and_wrong_rejected() -> None:
         prompt="PROMPT 7",
         chosen=" SELECT name FROM pet",
         rejected=" SELECT age FROM pet",
+        kind="wrong_result",
     )
     assert made.pairs == [expected]
 
@@ -65,34 +71,84 @@ def test_whatever_failed_can_be_rejected(label: Label) -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "counts"),
+    ("own", "settings", "fate"),
     [
-        pytest.param(verdicts(("SELECT x", Label.WRONG)), (0, 1, 0, 1, 0, 0), id="no right one"),
-        pytest.param(verdicts((GOLD, Label.RIGHT)), (0, 1, 0, 0, 1, 0), id="no wrong one"),
+        pytest.param(verdicts(("SELECT x", Label.WRONG)), {}, Fate.WITHOUT_RIGHT, id="no right one"),
+        pytest.param(verdicts((GOLD, Label.RIGHT)), {}, Fate.WITHOUT_WRONG, id="no wrong one"),
         pytest.param(
-            verdicts((GOLD, Label.RIGHT), ("SELECT x", Label.UNJUDGED)), (0, 1, 0, 0, 1, 0), id="unjudged"
+            verdicts((GOLD, Label.RIGHT), ("SELECT x", Label.UNJUDGED)), {}, Fate.WITHOUT_WRONG, id="unjudged"
         ),
         pytest.param(
             verdicts((GOLD, Label.RIGHT), ("select NAME  from pet;", Label.TIMEOUT)),
-            (0, 1, 0, 0, 0, 1),
-            id="equal",
+            {},
+            Fate.ONLY_EQUAL,
+            id="equal to a right one",
+        ),
+        pytest.param(
+            verdicts(("SELECT name FROM pet LIMIT 9", Label.RIGHT), (GOLD, Label.TIMEOUT)),
+            {},
+            Fate.ONLY_EQUAL,
+            id="equal to gold",
+        ),
+        pytest.param(
+            verdicts((GOLD, Label.RIGHT), ("SELECT x", Label.ERROR)),
+            {"rejected": "runs"},
+            Fate.ONLY_FILTERED,
+            id="none runs",
+        ),
+        pytest.param(
+            verdicts((GOLD, Label.RIGHT), ("SELECT x", Label.WRONG)),
+            {"rejected": "fails"},
+            Fate.ONLY_FILTERED,
+            id="none fails",
         ),
     ],
 )
-def test_question_without_a_pair_is_counted_by_its_cause(own: list[Verdict], counts: tuple[int, ...]) -> None:
-    assert make(own).counts == counts
+def test_question_without_a_pair_is_counted_by_its_cause(
+    own: list[Verdict], settings: dict[str, Any], fate: Fate
+) -> None:
+    assert fates(make(own, **settings)) == {fate: 1}
 
 
-def test_gold_is_chosen_where_no_candidate_is_right() -> None:
-    made = make(
-        verdicts(("SELECT x", Label.WRONG), ("SELECT  Name FROM pet", Label.TIMEOUT)), strategy="gold"
-    )
-    assert [(pair.chosen, pair.rejected) for pair in made.pairs] == [(" " + GOLD, " SELECT x")]
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        pytest.param({"rejected": "all"}, {"SELECT 1", "no such column: x", "SELECT 2", "DROP"}, id="all"),
+        pytest.param({"rejected": "runs"}, {"SELECT 1"}, id="runs"),
+        pytest.param({"rejected": "fails"}, {"no such column: x", "SELECT 2", "DROP"}, id="fails"),
+    ],
+)
+def test_what_may_be_rejected(settings: dict[str, Any], expected: set[str]) -> None:
+    wrong = [("SELECT 1", Label.WRONG), ("no such column: x", Label.ERROR)]
+    stopped = [("SELECT 2", Label.TIMEOUT), ("DROP", Label.REFUSED)]
+    made = make(verdicts((GOLD, Label.RIGHT), *wrong, *stopped), per_question=9, **settings)
+    assert set(rejected(made)) == expected
+    kinds = {pair.rejected.strip(): pair.kind for pair in made.pairs}
+    told = {"SELECT 1": "wrong_result", "no such column: x": "no_such_column"}
+    assert kinds == {sql: (told | {"SELECT 2": "timeout", "DROP": "refused"})[sql] for sql in expected}
+
+
+@pytest.mark.parametrize(
+    ("settings", "with_right", "without_right"),
+    [
+        pytest.param({"chosen": "right"}, {"SELECT 1"}, set(), id="right"),
+        pytest.param({"chosen": "gold"}, {GOLD}, {GOLD}, id="gold"),
+        pytest.param({"strategy": "gold"}, {GOLD}, {GOLD}, id="strategy gold"),
+        pytest.param({"chosen": "right_or_gold"}, {"SELECT 1"}, {GOLD}, id="right or gold"),
+    ],
+)
+def test_what_is_chosen(settings: dict[str, Any], with_right: set[str], without_right: set[str]) -> None:
+    wrong = verdicts(("SELECT x", Label.WRONG), ("SELECT  Name FROM pet", Label.TIMEOUT))
+    right = verdicts(("SELECT x", Label.WRONG), ("SELECT 1", Label.RIGHT))
+    for own, chosen in ((right, with_right), (wrong, without_right)):
+        assert {pair.chosen.strip() for pair in make(own, per_question=9, **settings).pairs} == chosen
 
 
 @pytest.mark.parametrize("sql", ["", " ; "])
 def test_an_answer_without_a_query_is_no_side_of_a_pair(sql: str) -> None:
-    assert make(verdicts((GOLD, Label.RIGHT), (sql, Label.ERROR))).counts == (0, 1, 0, 0, 1, 0)
+    made = make(verdicts((GOLD, Label.RIGHT), (sql, Label.ERROR)))
+    assert fates(made) == {Fate.WITHOUT_WRONG: 1}
+    assert made.counts.wrong["blank"] == 1
 
 
 @given(per_question=st.integers(1, 9), seed=st.integers(0, 99))
@@ -103,6 +159,73 @@ def test_no_pair_comes_twice(per_question: int, seed: int) -> None:
     assert len({(pair.chosen, pair.rejected) for pair in pairs}) == len(pairs) == min(per_question, 6)
     assert [pair.id for pair in pairs] == [f"7-{n}" for n in range(len(pairs))]
     assert pairs == make(own, per_question=per_question, seed=seed).pairs
+
+
+def test_of_one_query_in_many_spellings_the_likeliest_is_taken() -> None:
+    spellings = ["SELECT a FROM pet WHERE b = 1 AND c > 2", "SELECT p.a FROM pet p WHERE 2 < p.c AND p.b = 1"]
+    right, first, second = verdicts((GOLD, Label.RIGHT), *[(sql, Label.WRONG) for sql in spellings])
+    made = make([right, first, replace(second, logprob=-0.1)], per_question=9)
+    assert rejected(made) == spellings[1:]
+    assert made.counts.wrong == {"kept": 1, "blank": 0, "equal": 0, "filtered": 0, "repeated": 1}
+
+
+@pytest.mark.parametrize("strategy", ["any", "nearest", "balanced", "hardest"])
+@settings(max_examples=20, deadline=None)
+@given(order=st.permutations(range(8)), seed=st.integers(0, 9))
+def test_order_of_the_verdicts_does_not_count(strategy: str, order: list[int], seed: int) -> None:
+    marks = [Label.RIGHT, Label.WRONG, Label.TIMEOUT, Label.WRONG]
+    own = verdicts(*[(f"SELECT {n}", marks[n % 4]) for n in range(8)])
+    settings = {"strategy": strategy, "seed": seed, "per_question": 3}
+    assert make([own[n] for n in order], **settings) == make(own, **settings)
+
+
+def many(*databases: str) -> tuple[list[Question], list[Verdict]]:
+    """Make a question on each database, with four possible pairs of its own."""
+    questions = [
+        Question(id=n, db_id=db_id, question="?", gold_sql=GOLD) for n, db_id in enumerate(databases)
+    ]
+    sides = [(GOLD, Label.RIGHT), *[(f"SELECT {n}", Label.WRONG) for n in range(4)]]
+    return questions, [each for n in range(len(databases)) for each in verdicts(*sides, question_id=n)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "pairs", "expected"),
+    [
+        pytest.param({"per_database": 2}, [2, 2], {Fate.WITH_PAIRS: 4, Fate.CAPPED: 1}, id="capped"),
+        pytest.param({"per_database": 3, "per_question": 2}, [3, 3], {Fate.WITH_PAIRS: 5}, id="in turns"),
+        pytest.param({"per_database": 0, "per_question": 9}, [12, 8], {Fate.WITH_PAIRS: 5}, id="no cap"),
+    ],
+)
+def test_no_database_has_more_pairs_than_it_may(
+    settings: dict[str, Any], pairs: list[int], expected: dict[Fate, int]
+) -> None:
+    questions, own = many("pets", "pets", "pets", "zoo", "zoo")
+    made = make(own, *questions, **settings)
+    of_database = [sum(pair.db_id == db_id for pair in made.pairs) for db_id in ("pets", "zoo")]
+    assert of_database == pairs
+    assert fates(made) == expected
+
+
+def test_each_question_has_a_draw_of_its_own() -> None:
+    questions, own = many(*["pets"] * 8)
+    alone = [rejected(make(own, question)) for question in questions]
+    assert len({sql for (sql,) in alone}) > 1
+    assert rejected(make(own, *questions)) == [sql for (sql,) in alone]
+
+
+def test_counts_and_means_of_lengths_are_shown() -> None:
+    sides = [(GOLD, Label.RIGHT), ("SELECT 1", Label.WRONG), ("SELECT 2 ", Label.TIMEOUT)]
+    made = make(verdicts(*sides), per_question=2)
+    # with the space before each: 21 and 9 characters
+    assert (made.counts.mean_chosen_chars, made.counts.mean_rejected_chars) == (21.0, 9.0)
+    assert made.counts.kinds == {
+        "wrong_result": {"wrong": 1, "pairs": 1},
+        "timeout": {"wrong": 1, "pairs": 1},
+    }
+    lines = show(asdict(made.counts)).splitlines()
+    assert lines[0] == "2 pairs, of 21.0 characters chosen and 9.0 rejected on average"
+    assert "      1    with pairs" in lines
+    assert "      1        1  timeout" in lines
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_models import save_model
 
 from sense import jsonl
-from sense.errors import ModelError
+from sense.errors import ConfigError, ModelError, SenseError
 from sense.records import Candidate
 from sense.rundir import RunDir
 from sense.stage import Outcome
 from sense.weak.sample import Config, run
+from sense.weak.shares import share
 
 
-def sample(model: Path, data: Path, *, out: str = "out", **settings: Any) -> tuple[Outcome, list[Candidate]]:
+@pytest.fixture(scope="module")
+def other_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second model, which writes other things."""
+    return save_model(tmp_path_factory.mktemp("other"), "llama", seed=1)
+
+
+def sample(
+    model: Path | None, data: Path, *, out: str = "out", **settings: Any
+) -> tuple[Outcome, list[Candidate]]:
     settings = {
-        "model": str(model),
+        "model": None if model is None else str(model),
         "data": data,
         "samples": 3,
         "batch": 6,
@@ -37,7 +50,11 @@ def test_every_question_has_its_samples(llama_folder: Path, pets_and_shops: Path
     assert {c.question_id for c in candidates if c.db_id == "shops"} == {"q30", "q40", "q60"}
     assert (outcome.summary["questions"], outcome.summary["candidates"]) == (7, 21)
     assert outcome.summary["different"] > 15
-    assert all(c.logprob < 0 and 1 <= c.tokens <= 8 for c in candidates)
+    assert all((c.logprob or 0) < 0 and 1 <= c.tokens <= 8 for c in candidates)
+    cut = sum(not c.finished for c in candidates)
+    assert 0 < cut <= sum(c.tokens == 8 for c in candidates)
+    assert outcome.summary["share_unfinished"] == cut / 21
+    assert {c.model for c in candidates} == {""} and "models" not in outcome.summary
 
 
 @pytest.mark.parametrize("kept", [0, 5, 13, 20])
@@ -49,19 +66,26 @@ def test_a_killed_run_ends_with_the_same_candidates(
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:kept]) + lines[kept][:30])  # as a kill leaves it
     _, resumed = sample(llama_folder, pets_and_shops)
-    assert resumed == whole
+    assert [replace(c, logprob=0) for c in resumed] == [replace(c, logprob=0) for c in whole]
+    # Batched otherwise, sums are rounded otherwise.
+    assert [c.logprob for c in resumed] == pytest.approx([c.logprob for c in whole], abs=1e-3)
 
 
-def test_whole_batches_are_kept_and_not_made_again(
+def test_what_is_there_is_kept_and_not_made_again(
     llama_folder: Path, pets_and_shops: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sample(llama_folder, pets_and_shops)
+    _, whole = sample(llama_folder, pets_and_shops)
     path = pets_and_shops.parent / "out" / "candidates.jsonl"
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:13]))
-    sample(llama_folder, pets_and_shops)
-    # Two questions make a batch of six: of 13 candidates, two batches are whole.
-    assert "sample: 12 candidates reused" in capsys.readouterr().err
+    marked = [replace(c, sql="kept") for c in whole[:13]]
+    jsonl.write(path, reversed(marked))
+    _, resumed = sample(llama_folder, pets_and_shops)
+    assert resumed[:13] == marked and len(resumed) == 21
+    assert "sample: 13 candidates reused" in capsys.readouterr().err
+
+
+def test_candidates_stand_by_question_and_sample(llama_folder: Path, pets_and_shops: Path) -> None:
+    _, candidates = sample(llama_folder, pets_and_shops)
+    assert [c.id for c in candidates] == [f"q{n * 10}#{k}" for n in range(7) for k in range(3)]
 
 
 def test_a_candidate_does_not_depend_on_the_batch(llama_folder: Path, pets_and_shops: Path) -> None:
@@ -95,3 +119,157 @@ def test_a_model_of_another_prompt_format_is_refused(pets_and_shops: Path, tmp_p
     with pytest.raises(ModelError, match="trained with prompt format 'ddl-1'"):
         sample(model, pets_and_shops, prompt_format="compact-1")
     assert not (tmp_path / "out").exists()
+
+
+def test_models_share_the_samples_by_weight(
+    llama_folder: Path, other_folder: Path, pets_and_shops: Path
+) -> None:
+    models = {"big": {"model": str(llama_folder), "weight": 2}, "small": str(other_folder)}
+    outcome, candidates = sample(None, pets_and_shops, models=models)
+    assert len(candidates) == len({c.id for c in candidates}) == 21
+    assert Counter(c.model for c in candidates) == {"big": 14, "small": 7}
+    assert {name: own["candidates"] for name, own in outcome.summary["models"].items()} == {
+        "big": 14,
+        "small": 7,
+    }
+    for name, folder in (("big", llama_folder), ("small", other_folder)):
+        alone = {c.id: c.sql for c in sample(folder, pets_and_shops, out=name)[1]}
+        assert all(alone[c.id] == c.sql for c in candidates if c.model == name)
+
+
+def test_a_run_of_several_models_goes_on_with_the_one_that_is_missing(
+    llama_folder: Path, other_folder: Path, pets_and_shops: Path
+) -> None:
+    models = {"a": str(llama_folder), "b": str(other_folder)}
+    _, whole = sample(None, pets_and_shops, models=models)
+    path = pets_and_shops.parent / "out" / "candidates.jsonl"
+    jsonl.write(path, (c for c in whole if c.model == "a"))
+    _, resumed = sample(None, pets_and_shops, models=models)
+    assert [(c.id, c.model, c.sql) for c in resumed] == [(c.id, c.model, c.sql) for c in whole]
+
+
+@pytest.mark.parametrize(
+    ("weights", "samples", "counts"),
+    [
+        pytest.param({"a": 1, "b": 1}, 4, [{"a": 2, "b": 2}] * 3, id="even"),
+        pytest.param({"a": 3, "b": 1}, 4, [{"a": 3, "b": 1}] * 3, id="whole shares"),
+        pytest.param({"a": 5, "b": 1}, 2, [{"a": 2}, {"a": 1, "b": 1}, {"a": 2}], id="now and then"),
+        pytest.param({"a": 0.5}, 2, [{"a": 2}] * 3, id="alone"),
+    ],
+)
+def test_each_model_gets_its_part(
+    weights: dict[str, float], samples: int, counts: list[dict[str, int]]
+) -> None:
+    shares = share(weights, questions=3, samples=samples, seed=0)
+    assert [Counter(names) for names in shares] == counts
+
+
+def test_shares_come_out_exactly_and_the_seed_turns_them() -> None:
+    weights = {"a": 0.7, "b": 0.2, "c": 0.1}
+    drawn = [list(share(weights, questions=50, samples=3, seed=seed)) for seed in range(4)]
+    for shares in drawn:
+        total = Counter(name for names in shares for name in names)
+        assert total == pytest.approx({"a": 105, "b": 30, "c": 15}, abs=1)
+    equal = {tuple(share({"a": 1, "b": 1, "c": 1}, questions=1, samples=1, seed=seed)) for seed in range(9)}
+    assert len(equal) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        pytest.param({"model": None}, "test: 'model' is needed, or several 'models'", id="none"),
+        pytest.param({"models": {"a": "x"}}, "model is for one model; with 'models'", id="both"),
+        pytest.param({"engine": "api"}, "test: engine api needs base_url", id="no url"),
+        pytest.param({"base_url": "http://h/v1"}, "base_url is for engine api, not for local", id="url"),
+        pytest.param({"endpoint": "completions"}, "endpoint is for engines api and batch", id="endpoint"),
+        pytest.param(
+            {"model": None, "models": {"a": {"model": "x", "weight": 0}}},
+            "test: models.a.weight: Input should be greater than 0",
+            id="weight",
+        ),
+        pytest.param(
+            {"model": None, "models": {"a": {"model": "x", "engine": "api"}}},
+            "test: models.a: engine api needs base_url",
+            id="no url of one",
+        ),
+        pytest.param({"model": None, "models": {"a": "{model: ["}}, "models:1: not YAML", id="yaml"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        Config.parse({"model": "m", "data": tmp_path} | settings, where="test")
+    assert message in str(error.value)
+
+
+def test_a_model_of_several_may_be_written_in_braces(tmp_path: Path) -> None:
+    written = "{model: m, engine: api, base_url: http://h/v1, weight: 2}"
+    config = Config.parse({"models": {"a": written}, "data": tmp_path}, where="test")
+    assert (config.models["a"].engine, config.models["a"].weight) == ("api", 2)
+
+
+def test_the_models_of_a_run_are_its_inputs(llama_folder: Path, tmp_path: Path) -> None:
+    config = Config.parse({"models": {"a": str(llama_folder), "b": "hub/b"}, "data": tmp_path}, where="test")
+    assert ("models.a", llama_folder) in list(config.inputs())
+    assert [name for name, _ in config.inputs()] == ["data", "models.a"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "package", "message"),
+    [
+        pytest.param("vllm", "vllm", r"pip install 'sense-sql\[vllm\]'", id="vllm"),
+        pytest.param("gguf", "llama_cpp", r"pip install 'sense-sql\[gguf\]'", id="gguf"),
+    ],
+)
+def test_an_engine_that_is_not_installed_is_named_with_the_command_that_installs_it(
+    engine: str, package: str, message: str, pets_and_shops: Path, tmp_path: Path
+) -> None:
+    if find_spec(package) is not None:
+        pytest.skip(f"{package} is installed")
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    with pytest.raises(SenseError, match=message):
+        sample(tmp_path / "m.gguf", pets_and_shops, engine=engine)
+    assert not (tmp_path / "out").exists()
+
+
+def ask_by_files(data: Path, *replies: Path) -> tuple[Outcome, list[Candidate]]:
+    return sample(Path("m"), data, engine="batch", samples=2, limit=3, replies=replies)
+
+
+def answer_requests(out: Path, replies: Path, texts: list[str]) -> list[dict[str, Any]]:
+    """Answer the requests that a run awaits, each with these texts; return the requests."""
+    requests = jsonl.read_objects(out / "requests-awaiting-replies.jsonl")
+    body = {"choices": [{"message": {"content": text}} for text in texts], "usage": {"completion_tokens": 6}}
+    with replies.open("w") as file:
+        for request in requests:
+            reply = {"custom_id": request["custom_id"], "response": {"status_code": 200, "body": body}}
+            file.write(json.dumps(reply) + "\n")
+    return requests
+
+
+def test_by_files_it_goes_on_when_the_replies_are_given(pets_and_shops: Path, tmp_path: Path) -> None:
+    first, none = ask_by_files(pets_and_shops)
+    assert (first.complete, none) == (False, [])
+    assert "6 of 6 samples are missing; have " in str(first.shortfall)
+    requests = answer_requests(tmp_path / "out", tmp_path / "replies.jsonl", ["SELECT 1", "SELECT 2"])
+    assert [(request["body"]["n"], request["url"]) for request in requests] == [
+        (2, "/v1/chat/completions")
+    ] * 3
+    last, candidates = ask_by_files(pets_and_shops, tmp_path / "replies.jsonl")
+    assert (last.complete, last.shortfall) == (True, None)
+    assert [(c.sample, c.sql, c.tokens, c.logprob) for c in candidates] == [
+        (0, "SELECT 1", 3, None), (1, "SELECT 2", 3, None),
+    ] * 3  # fmt: skip
+    assert not (tmp_path / "out" / "requests-awaiting-replies.jsonl").exists()
+
+
+def test_what_a_reply_lacks_is_asked_for_by_files_again(pets_and_shops: Path, tmp_path: Path) -> None:
+    ask_by_files(pets_and_shops)
+    answer_requests(tmp_path / "out", tmp_path / "1.jsonl", ["SELECT 1"])
+    short, some = ask_by_files(pets_and_shops, tmp_path / "1.jsonl")
+    assert (len(some), short.complete) == (3, False)
+    requests = answer_requests(tmp_path / "out", tmp_path / "2.jsonl", ["SELECT 2"])
+    assert [request["body"].get("n") for request in requests] == [None] * 3
+    whole, candidates = ask_by_files(pets_and_shops, tmp_path / "1.jsonl", tmp_path / "2.jsonl")
+    assert (len(candidates), whole.complete) == (6, True)

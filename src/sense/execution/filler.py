@@ -65,6 +65,19 @@ def insert_statement(table: StoredTable) -> str:
     return f"INSERT INTO {quote(table.name)} ({listed}) VALUES ({marks})"
 
 
+def put(connection: sqlite3.Connection, insert: str, values: Sequence[Value]) -> bool:
+    """Insert a row, unless keys or checks of the table refuse it."""
+    try:
+        connection.execute(insert, values)
+    except (sqlite3.IntegrityError, sqlite3.DataError, OverflowError):
+        return False
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # a CHECK that cannot make sense of the value
+            return False
+        raise
+    return True
+
+
 class Filler:
     """Draws the rows of one variant and puts them into its empty tables."""
 
@@ -74,7 +87,7 @@ class Filler:
         self._style = Style.draw(rng)
         self._rows: dict[str, list[dict[str, Value]]] = {}
         self._counter = 0
-        self._conditions = list(_with_linked(source))
+        self._conditions = list(with_linked(source))
         self._constants: dict[Place, list[Constant]] = {}
         for condition in self._conditions:
             for constant in condition:
@@ -82,7 +95,7 @@ class Filler:
 
     def fill(self) -> None:
         """Fill the tables, those that others refer to first. A row that fits nowhere is left out."""
-        for table in _parents_first(self._source.structure.tables):
+        for table in parents_first(self._source.structure.tables):
             self._fill_table(table)
 
     def _fill_table(self, table: StoredTable) -> None:
@@ -101,7 +114,7 @@ class Filler:
         for _ in range(size):
             for attempt in range(TRIES):
                 row = self._draw(table, pools, links=links, taken=taken, is_last=attempt >= TRIES // 2)
-                if self._put(insert, [row[column.name] for column in table.columns]):
+                if put(self._connection, insert, [row[column.name] for column in table.columns]):
                     filled.append(row)
                     for name, values in taken.items():
                         values.add(row[name])
@@ -116,17 +129,6 @@ class Filler:
             for column, values in columns
             if len(samples) >= NATURAL_KEY_ROWS and None not in values and len(set(values)) == len(values)
         }
-
-    def _put(self, insert: str, values: Sequence[Value]) -> bool:
-        try:
-            self._connection.execute(insert, values)
-        except (sqlite3.IntegrityError, sqlite3.DataError, OverflowError):
-            return False
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # a CHECK that cannot make sense of the value
-                return False
-            raise
-        return True
 
     def _pool(self, table: StoredTable, position: int) -> list[Value]:
         values = list(dict.fromkeys(row[position] for row in self._source.samples[table.name]))
@@ -266,7 +268,7 @@ class Filler:
         row |= {own: parent.get(to) for own, to in pairs}
 
 
-def _with_linked(source: Source) -> Iterator[list[Constant]]:
+def with_linked(source: Source) -> Iterator[list[Constant]]:
     """Yield each query's constants, also as those of the columns that theirs refer to or are joined with."""
     linked: dict[Place, set[Place]] = {}
     for table in source.structure.tables:
@@ -289,7 +291,7 @@ def _refers(links: Sequence[tuple[Reference, bool]], column: str) -> bool:
     return any(column in reference.columns for reference, is_declared in links if is_declared)
 
 
-def _parents_first(tables: Sequence[StoredTable]) -> Iterator[StoredTable]:
+def parents_first(tables: Sequence[StoredTable]) -> Iterator[StoredTable]:
     """Yield tables after those that they refer to; where they refer to each other, in the order given."""
     waiting = list(tables)
     done: set[str] = set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,6 +20,9 @@ from sense.stage import InputPath, ModelName, Outcome, StageConfig, is_made
 
 if TYPE_CHECKING:
     from sense.llms.local import Loaded
+
+NEXT_LINE = ("\n",)  # a model trained here writes a query on one line
+NEXT_QUESTION = ("\nquestion:", "\nevidence:")  # another writes as it likes; behind these nothing is read
 
 
 class Config(StageConfig):
@@ -90,31 +92,30 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
 def _answers(
     loaded: Loaded, batches: list[list[Question]], prompter: Prompter, config: Config
 ) -> Iterator[tuple[list[Question], list[Prediction]]]:
-    """Answer batch after batch; those of one database stand side by side and share its schema."""
-    from sense.llms.local import Continuation, answer
+    """Answer all questions together, those of one database side by side; batches come as they get whole."""
+    from sense.llms.local import Job, sample
 
-    for db_id, group in groupby(batches, key=lambda batch: batch[0].db_id):
-        members = list(group)
-        branches = [
-            Continuation(text=split_prompt(prompter.prompt(question)).question)
-            for batch in members
-            for question in batch
-        ]
-        written = answer(
-            loaded,
-            prompter.schema_text(db_id),
-            branches,
-            max_new_tokens=config.max_new_tokens,
-            batch=config.batch,
+    asked = [(number, question) for number, batch in enumerate(batches) for question in batch]
+    jobs = (
+        Job(
+            schema=prompter.schema_text(question.db_id), text=split_prompt(prompter.prompt(question)).question
         )
-        for batch, answers in zip(members, written, strict=True):
-            yield (
-                batch,
-                [
-                    Prediction(id=question.id, db_id=question.db_id, sql=extract_sql(answer.text))
-                    for question, answer in zip(batch, answers, strict=True)
-                ],
-            )
+        for _, question in asked
+    )
+    found: list[dict[str, Prediction]] = [{} for _ in batches]
+    written = sample(
+        loaded,
+        jobs,
+        max_new_tokens=config.max_new_tokens,
+        batch=config.batch,
+        stops=NEXT_QUESTION if store.prompt_format_of(config.model) is None else NEXT_LINE,
+    )
+    for index, answer in written:
+        number, question = asked[index]
+        sql = extract_sql(answer.text)
+        found[number][str(question.id)] = Prediction(id=question.id, db_id=question.db_id, sql=sql)
+        if len(found[number]) == len(batches[number]):
+            yield batches[number], [found[number][str(each.id)] for each in batches[number]]
 
 
 def _spread(questions: list[Question], limit: int) -> list[Question]:

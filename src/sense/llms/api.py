@@ -17,8 +17,8 @@ from pathlib import Path
 import httpx2
 
 from sense.errors import ConfigError, ModelError, nearest
-from sense.llms.api_server import Again, Charge, Outcome, Server, api_key, request_body
-from sense.llms.batch_files import Reply, Request
+from sense.llms.api_server import Again, Charge, Outcome, Server, api_key
+from sense.llms.batch_files import Endpoint, Reply, Request, request_body
 from sense.llms.budget import NOTHING, Budget, Caps, Cost, Price, cost, read_prices, worst_case
 from sense.llms.rate import AdaptiveLimit, backoff_s
 from sense.llms.reply_cache import ReplyCache, request_key
@@ -41,7 +41,8 @@ class ApiSettings:
         tries: how often a request is sent before it counts as failed.
         first_backoff_s: bound of the wait after the first failed try.
         max_reply_bytes: a longer reply is cut off, and counts as failed.
-        cache: folder that keeps the replies for a rerun; None: they are the caller's to keep.
+        cache: folder that keeps the replies for a rerun; None: they are the caller's to keep, as samples are.
+        endpoint: what of the server is asked.
     """
 
     base_url: str
@@ -54,6 +55,7 @@ class ApiSettings:
     first_backoff_s: float = 1.0
     max_reply_bytes: int = 2**20
     cache: Path | None = None
+    endpoint: Endpoint = Endpoint.CHAT
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,7 +90,10 @@ class ApiProvider:
         self.tally = Tally()
         self.settings = settings
         self.server = Server(
-            settings.base_url, timeout_s=settings.timeout_s, max_reply_bytes=settings.max_reply_bytes
+            settings.base_url,
+            timeout_s=settings.timeout_s,
+            max_reply_bytes=settings.max_reply_bytes,
+            endpoint=settings.endpoint,
         )
         self.budget = Budget(settings.caps)
         self.rate = AdaptiveLimit(most=settings.concurrency)
@@ -106,6 +111,7 @@ class ApiProvider:
         """
         named = [replace(r, model=self.settings.model) if self.settings.model else r for r in requests]
         self._check_prices(named)
+        assert self.settings.cache is None or all(request.sampling is None for request in named)
         key = api_key()
         with contextlib.ExitStack() as stack:
             folder = self.settings.cache

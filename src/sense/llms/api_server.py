@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 from contextlib import aclosing
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, NamedTuple
@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 import httpx2
 
 from sense.errors import ConfigError, ModelError, shorten
-from sense.llms.batch_files import Reply, Request
+from sense.llms.batch_files import Endpoint, Reply, Request, request_body
+from sense.llms.choices import count, read_samples
 from sense.llms.rate import retry_after_s
 
 KEY_NAMES = ("SENSE_API_KEY", "OPENAI_API_KEY")
@@ -65,13 +66,21 @@ class Outcome(NamedTuple):
 class Server:
     """The address of a server, and what is said to it."""
 
-    def __init__(self, base_url: str, *, timeout_s: float, max_reply_bytes: int) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeout_s: float,
+        max_reply_bytes: int,
+        endpoint: Endpoint = Endpoint.CHAT,
+    ) -> None:
         """Check the address.
 
         Args:
             base_url: what stands before `/chat/completions`.
             timeout_s: for a whole try, from connecting to the last byte.
             max_reply_bytes: a longer reply is cut off.
+            endpoint: what of the server is asked.
 
         Raises:
             ConfigError: the address is none, or holds a password.
@@ -86,7 +95,8 @@ class Server:
                 raise ConfigError(f"base URL of {parts.hostname}: leave the key out, and set {KEY_NAMES[0]}")
         if not valid or parts.query or parts.fragment:
             raise ConfigError(f"base URL {base_url!r}: one like https://api.openai.com/v1 is expected")
-        self.url = base_url.rstrip("/") + "/chat/completions"
+        self.url = f"{base_url.rstrip('/')}/{endpoint}"
+        self._endpoint = endpoint
         self._timeout_s, self._max_reply_bytes = timeout_s, max_reply_bytes
         self._reached = False
 
@@ -104,7 +114,7 @@ class Server:
 
     async def send(self, client: httpx2.AsyncClient, request: Request, *, key: str | None) -> Outcome:
         """Send a request once; `key` is known here to keep it out of what is told."""
-        content = json.dumps(request_body(request)).encode()
+        content = json.dumps(request_body(request, self._endpoint)).encode()
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
@@ -165,16 +175,6 @@ def api_key() -> str | None:
     return None
 
 
-def request_body(request: Request) -> dict[str, object]:
-    """Return what is sent, as JSON can write it."""
-    return {
-        "model": request.model,
-        "messages": [asdict(message) for message in request.messages],
-        "temperature": request.temperature,
-        "max_tokens": request.max_tokens,
-    }
-
-
 async def _read(response: httpx2.Response, most: int) -> bytes | None:
     """Read a body; None where it is longer than `most` bytes, of which no more are taken in."""
     data = bytearray()
@@ -194,14 +194,20 @@ def _read_answer(request: Request, data: bytes, *, key: str | None) -> Outcome:
         what = f"not JSON: {_message(data, key)}" if data.strip() else "empty"
         reply = Reply(custom_id=request.custom_id, text="", error=f"the reply is {what}")
         return Outcome(reply, Charge.UNKNOWN)
+    usage = body.get("usage") if isinstance(body, dict) else None
+    prompt, completion = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
+    charge = Charge.UNKNOWN if prompt is None or completion is None else Charge.REPORTED
+    if request.sampling is not None:
+        samples = read_samples(request.custom_id, body)
+        if not samples.choices:
+            samples = replace(samples, error=f"no text in the reply: {_message(data, key)}")
+        return Outcome(samples, charge)
     text = _text(body)
     error = None
     if text is None:
         error = f"no text in the reply: {_message(data, key)}"
     elif not text.strip():
         error = "the model wrote nothing"
-    usage = body.get("usage") if isinstance(body, dict) else None
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     reply = Reply(
         custom_id=request.custom_id,
         text=text or "",
@@ -209,8 +215,7 @@ def _read_answer(request: Request, data: bytes, *, key: str | None) -> Outcome:
         prompt_tokens=prompt or 0,
         completion_tokens=completion or 0,
     )
-    reported = prompt is not None and completion is not None
-    return Outcome(reply, Charge.REPORTED if reported else Charge.UNKNOWN)
+    return Outcome(reply, charge)
 
 
 def _text(body: Any) -> str | None:
@@ -222,11 +227,6 @@ def _text(body: Any) -> str | None:
     if content is None:
         return ""
     return content if isinstance(content, str) else None
-
-
-def _count(usage: object, name: str) -> int | None:
-    value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _message(data: bytes, key: str | None) -> str:

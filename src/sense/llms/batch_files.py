@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,39 @@ from sense.errors import DataError, shorten
 from sense.records import Message
 
 
+class Endpoint(StrEnum):
+    """What of a server is asked: a chat model, or the bare continuation of a text."""
+
+    CHAT = "chat/completions"
+    COMPLETIONS = "completions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """What a request for samples says beyond others; `n` answers, each cut before any of `stop`."""
+
+    n: int
+    top_p: float
+    seed: int | None = None
+    logprobs: bool = False
+    stop: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One conversation that awaits the model's turn."""
+    """One conversation that awaits the model's turn; several turns to choose from with `sampling`."""
 
     custom_id: str
     messages: tuple[Message, ...]
     model: str
     temperature: float
     max_tokens: int
+    sampling: Sampling | None = None
+
+    @property
+    def answers(self) -> int:
+        """How many answers are asked for."""
+        return self.sampling.n if self.sampling else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +82,32 @@ def make_request(
     )
 
 
-def write_requests(path: Path, requests: Sequence[Request]) -> None:
+def request_body(request: Request, endpoint: Endpoint = Endpoint.CHAT) -> dict[str, object]:
+    """Return what is sent, as JSON can write it. Source: OpenAI's API reference, of either endpoint."""
+    chat = endpoint is Endpoint.CHAT
+    body: dict[str, object] = {"model": request.model}
+    if chat:
+        body["messages"] = [asdict(message) for message in request.messages]
+    else:
+        body["prompt"] = "".join(message.content for message in request.messages)
+    body |= {"temperature": request.temperature, "max_tokens": request.max_tokens}
+    sampling = request.sampling
+    if sampling is not None:
+        body["top_p"] = sampling.top_p
+        if sampling.n > 1:
+            body["n"] = sampling.n
+        if sampling.seed is not None:
+            body["seed"] = sampling.seed
+        if sampling.logprobs:
+            body["logprobs"] = True if chat else 1
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+    return body
+
+
+def write_requests(path: Path, requests: Sequence[Request], *, endpoint: Endpoint = Endpoint.CHAT) -> None:
     """Write a batch input file."""
-    jsonl.write(path, (_input_line(request) for request in requests))
+    jsonl.write(path, (_input_line(request, endpoint) for request in requests))
 
 
 def read_replies(paths: Sequence[Path]) -> dict[str, Reply]:
@@ -78,17 +126,12 @@ def read_replies(paths: Sequence[Path]) -> dict[str, Reply]:
     return replies
 
 
-def _input_line(request: Request) -> dict[str, Any]:
+def _input_line(request: Request, endpoint: Endpoint) -> dict[str, Any]:
     return {
         "custom_id": request.custom_id,
         "method": "POST",
-        "url": "/v1/chat/completions",
-        "body": {
-            "model": request.model,
-            "messages": [asdict(message) for message in request.messages],
-            "temperature": request.temperature,
-            "max_tokens": request.max_tokens,
-        },
+        "url": f"/v1/{endpoint}",
+        "body": request_body(request, endpoint),
     }
 
 

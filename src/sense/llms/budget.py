@@ -101,10 +101,10 @@ def estimate_cost(requests: Sequence[Request], prices: Mapping[str, Price]) -> E
     for request in requests:
         prompt_tokens = round(_prompt_bytes(request) / BYTES_PER_TOKEN)
         prompts += prompt_tokens
-        completions += request.max_tokens
+        completions += request.max_tokens * request.answers
         price = prices.get(request.model)
         if price is not None:
-            usd_of_request = price.usd(prompt_tokens, request.max_tokens)
+            usd_of_request = price.usd(prompt_tokens, request.max_tokens * request.answers)
             usd += usd_of_request
             batch_usd += usd_of_request * (1 - price.batch_discount)
     if any(request.model not in prices for request in requests):
@@ -115,7 +115,7 @@ def estimate_cost(requests: Sequence[Request], prices: Mapping[str, Price]) -> E
 def worst_case(request: Request, price: Price | None) -> Cost:
     """Return the most that a request can use, whatever the tokenizer."""
     template = TEMPLATE_TOKENS + TEMPLATE_TOKENS_PER_MESSAGE * len(request.messages)
-    return cost(_prompt_bytes(request) + template, request.max_tokens, price)
+    return cost(_prompt_bytes(request) + template, request.max_tokens * request.answers, price)
 
 
 def cost(prompt_tokens: int, completion_tokens: int, price: Price | None) -> Cost:

@@ -1,37 +1,32 @@
-"""Models that run here, in transformers: load them, and answer many questions about one schema together.
+"""Models that run here, in transformers: load them, and answer many questions together.
 
-A schema's keys and values are computed once; every question about it, and every sample of a question, is a
-branch behind them. Finished branches leave the batch. A sample depends on its own seed only, not on what it
-is batched with (up to rounding: the products of a batch are summed in another order than those of a single
-row).
+A sample depends on its own seed only, not on what it is batched with (up to rounding: the products of a batch
+are summed in another order than those of a single row).
 """
 
 from __future__ import annotations
 
 import json
-import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
-from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from sense.errors import ModelError
 from sense.llms import store
-from sense.llms.prefix_cache import PrefixCache
+from sense.llms.decoder import Answer, Decoder, Job
 from sense.llms.shared_prefix import use_shared_prefix
-from sense.llms.token_ids import token_ids
+
+__all__ = ["Answer", "Continuation", "Dtype", "Job", "Loaded", "answer", "best_dtype", "load", "sample"]
 
 Dtype = Literal["auto", "float32", "bfloat16"]
-COMPACT_BELOW = 0.75  # share of branches still open at which the finished ones are taken out of the batch
-TOP_K = 64  # tokens that a sample is drawn from at most; the nucleus of SQL is far smaller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,20 +47,10 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continuation:
-    """One answer to make: the text after the schema, and the seed of its sample (None: greedy)."""
+    """One answer to make about a schema: the text after it, and the seed of its sample (None: greedy)."""
 
     text: str
     seed: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What the model wrote. `logprob` is at temperature 1; `finished` is False if the token limit cut it."""
-
-    text: str
-    logprob: float
-    tokens: int
-    finished: bool
 
 
 def load(name: str, *, dtype: Dtype = "float32") -> Loaded:
@@ -90,7 +75,12 @@ def load(name: str, *, dtype: Dtype = "float32") -> Loaded:
             if base:
                 from peft import PeftModel  # only adapters need it
 
-                model = PeftModel.from_pretrained(model, folder).merge_and_unload()
+                try:
+                    model = PeftModel.from_pretrained(model, folder).merge_and_unload()
+                except RuntimeError:
+                    raise ModelError(
+                        f"{name}: it does not fit its base {base!r}: an adapter of another base?"
+                    ) from None
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{name}: cannot be loaded: {str(error).splitlines()[0]}") from None
     if found["missing_keys"]:  # transformers would fill them in at random
@@ -112,6 +102,41 @@ def best_dtype() -> torch.dtype:
 
 
 @torch.inference_mode()
+def sample(
+    loaded: Loaded,
+    jobs: Iterable[Job],
+    *,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    batch: int = 64,
+    stops: Sequence[str] = (),
+) -> Iterator[tuple[int, Answer]]:
+    """Answer jobs, `batch` at a time; yields each one's place in their order and its answer, as they end.
+
+    Args:
+        loaded: the model.
+        jobs: read as they are needed; those about one schema belong side by side.
+        max_new_tokens: an answer is cut after so many tokens.
+        temperature: of jobs with a seed.
+        top_p: of jobs with a seed: the smallest set of tokens with this probability is drawn from.
+        batch: jobs decoded together.
+        stops: texts that end an answer as the end token does, and are not part of it; one before the answer's
+            first letter does not count, and none ends in a space.
+    """
+    decoder = Decoder(
+        loaded.model,
+        loaded.tokenizer,
+        ends=loaded.end_ids,
+        stops=stops,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        batch=batch,
+    )
+    yield from decoder.run(jobs)
+
+
 def answer(
     loaded: Loaded,
     schema: str,
@@ -122,161 +147,18 @@ def answer(
     top_p: float = 1.0,
     batch: int = 64,
 ) -> Iterator[list[Answer]]:
-    """Answer all branches of one schema, `batch` at a time; lists of answers come in the branches' order.
-
-    Args:
-        loaded: the model.
-        schema: the text that all branches continue.
-        branches: what follows it.
-        max_new_tokens: an answer is cut after so many tokens.
-        temperature: of sampled branches.
-        top_p: of sampled branches: the smallest set of tokens with this probability is drawn from.
-        batch: branches decoded together.
-    """
-    model, tokenizer = loaded.model, loaded.tokenizer
-    device = model.device
-    config = cast(Any, model.config.get_text_config())
-    cache = PrefixCache(config.num_hidden_layers)
-    schema_ids = token_ids(schema, tokenizer)
-    if schema_ids:
-        ids = torch.tensor([schema_ids], device=device)
-        positions = torch.arange(len(schema_ids), device=device)[None]
-        _forward(model, ids, positions, cache, keep=1)
-    else:
-        raise ModelError("an empty schema cannot be shared")
+    """Answer all branches of one schema, as `sample` does; lists of `batch` come in the branches' order."""
+    jobs = (Job(schema=schema, text=branch.text, seed=branch.seed) for branch in branches)
+    made = sample(
+        loaded, jobs, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, batch=batch
+    )
+    found: dict[int, Answer] = {}
     for start in range(0, len(branches), batch):
-        yield _decode(
-            loaded,
-            cache,
-            branches[start : start + batch],
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            top_p=top_p,
-        )
-
-
-def _decode(
-    loaded: Loaded,
-    cache: PrefixCache,
-    branches: Sequence[Continuation],
-    *,
-    max_new_tokens: int,
-    temperature: float,
-    top_p: float,
-) -> list[Answer]:
-    """Decode a batch of branches; rows r of the batch belong to branches `rows[r]`."""
-    model, tokenizer = loaded.model, loaded.tokenizer
-    device, ends = model.device, loaded.end_ids
-    logits_RV = _prefill(loaded, cache, [branch.text for branch in branches])
-    draws = [random.Random(branch.seed) if branch.seed is not None else None for branch in branches]
-    ids: list[list[int]] = [[] for _ in branches]
-    logprobs = [0.0] * len(branches)
-    finished = [False] * len(branches)
-    rows = list(range(len(branches)))
-    for step in range(max_new_tokens):
-        tokens_R, logprobs_R = _choose(
-            logits_RV, [draws[b] for b in rows], temperature=temperature, top_p=top_p
-        )
-        open_rows: list[int] = []
-        for r, (token, logprob) in enumerate(zip(tokens_R.tolist(), logprobs_R.tolist(), strict=True)):
-            b = rows[r]
-            if finished[b]:
-                continue
-            ids[b].append(token)
-            logprobs[b] += logprob
-            finished[b] = token in ends
-            if not finished[b]:
-                open_rows.append(r)
-        if not open_rows or step == max_new_tokens - 1:
-            break
-        if len(open_rows) < COMPACT_BELOW * len(rows):
-            kept = torch.tensor(open_rows, device=device)
-            cache.keep(kept)
-            tokens_R = tokens_R[kept]
-            rows = [rows[r] for r in open_rows]
-        positions = (cache.prefix_length + cache.lengths_B)[:, None]
-        logits_RV = _forward(model, tokens_R[:, None], positions, cache, keep=1)[:, -1]
-        cache.advance(torch.ones(len(rows), dtype=torch.long, device=device))
-    return [
-        Answer(
-            text=tokenizer.decode(own[:-1] if done else own, skip_special_tokens=True),
-            logprob=logprob,
-            tokens=len(own),
-            finished=done,
-        )
-        for own, logprob, done in zip(ids, logprobs, finished, strict=True)
-    ]
-
-
-def _prefill(loaded: Loaded, cache: PrefixCache, texts: Sequence[str]) -> Tensor:
-    """Run each different text once behind the prefix; returns every text's next-token logits, in order."""
-    model, device = loaded.model, loaded.model.device
-    different = list(dict.fromkeys(texts))
-    encoded = [token_ids(text, loaded.tokenizer) for text in different]
-    longest = max(map(len, encoded))
-    lengths_B = torch.tensor([len(ids) for ids in encoded], device=device)
-    ids_BL = torch.tensor([ids + [0] * (longest - len(ids)) for ids in encoded], device=device)
-    cache.start(len(encoded), device)
-    positions = (cache.prefix_length + torch.arange(longest, device=device)).expand(len(encoded), -1)
-    logits_BV = _forward_last(model, ids_BL, positions, cache, lengths_B)
-    cache.advance(lengths_B)
-    place = {text: i for i, text in enumerate(different)}
-    order = torch.tensor([place[text] for text in texts], device=device)
-    cache.keep(order)
-    return logits_BV[order]
-
-
-def _forward(
-    model: PreTrainedModel, ids: Tensor, positions: Tensor, cache: PrefixCache, *, keep: int
-) -> Tensor:
-    output = model(
-        input_ids=ids,
-        position_ids=positions,
-        past_key_values=cache,
-        prefix_cache=cache,
-        use_cache=True,
-        logits_to_keep=keep,
-    )
-    return cast(Tensor, output.logits)
-
-
-def _forward_last(
-    model: PreTrainedModel, ids_BL: Tensor, positions: Tensor, cache: PrefixCache, lengths_B: Tensor
-) -> Tensor:
-    """Logits (B, V) after the last real token of each padded row; none are made for the other places."""
-    places = torch.unique(lengths_B - 1)
-    output = model(
-        input_ids=ids_BL,
-        position_ids=positions,
-        past_key_values=cache,
-        prefix_cache=cache,
-        use_cache=True,
-        logits_to_keep=places,
-    )
-    column_B = torch.searchsorted(places, lengths_B - 1)
-    return cast(Tensor, output.logits[torch.arange(len(lengths_B), device=ids_BL.device), column_B])
-
-
-def _choose(
-    logits_RV: Tensor, draws: Sequence[random.Random | None], *, temperature: float, top_p: float
-) -> tuple[Tensor, Tensor]:
-    """Choose the next token of each row, and its log-probability at temperature 1."""
-    logits_RV = logits_RV.float()
-    norm_R = logits_RV.logsumexp(dim=-1)
-    if all(draw is None for draw in draws):
-        best = logits_RV.max(dim=-1)
-        return best.indices, best.values - norm_R
-    top = logits_RV.topk(min(TOP_K, logits_RV.shape[-1]), dim=-1)
-    weights_RK = (top.values / temperature).softmax(dim=-1)
-    before_RK = weights_RK.cumsum(dim=-1) - weights_RK
-    weights_RK = weights_RK.masked_fill(before_RK >= top_p, 0.0)
-    reached_RK = weights_RK.cumsum(dim=-1)
-    aims = [0.0 if draw is None else draw.random() for draw in draws]
-    aim_R1 = torch.tensor(aims, device=logits_RV.device)[:, None] * reached_RK[:, -1:]
-    pick_R = (reached_RK <= aim_R1).sum(dim=-1).clamp(max=weights_RK.shape[-1] - 1)
-    greedy_R = torch.tensor([draw is None for draw in draws], device=logits_RV.device)
-    pick_R = torch.where(greedy_R, torch.zeros_like(pick_R), pick_R)[:, None]
-    return top.indices.gather(1, pick_R)[:, 0], top.values.gather(1, pick_R)[:, 0] - norm_R
+        places = range(start, min(start + batch, len(branches)))
+        while not found.keys() >= set(places):
+            place, one = next(made)
+            found[place] = one
+        yield [found.pop(place) for place in places]
 
 
 def _torch_dtype(dtype: Dtype) -> torch.dtype:

@@ -78,7 +78,7 @@ def _attention(
     window = sliding_window
     if branched_row is not None:
         out = attend_branched(query, key, value, scaling=scaling, row=branched_row, window=window)
-    elif prefix_cache is not None and not prefix_cache.in_prefix():
+    elif prefix_cache is not None:
         layer: Any = module.layer_idx
         out = attend_cached(
             query, key, value, scaling=scaling, cache=prefix_cache, layer=layer, window=window

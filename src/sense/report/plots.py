@@ -9,9 +9,11 @@ import html
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from statistics import median
 from typing import Any
 
 from sense.errors import ConfigError
@@ -45,6 +47,10 @@ TICK_EVERY = 20  # percent
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 SMOOTH_FROM = 40  # points; below, every point is seen by itself
 SMOOTH_SHARE = 20  # the running mean is over this part of the curve
+BINS = 24
+SHOWN_SHARE = (
+    0.99  # of the values; the few beyond would make all others a thin line, and stand in the last bin
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,15 @@ class Plot:
     curves: Sequence[Curve]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """How values of several series are spread, each series as shares of its own values."""
+
+    title: str
+    x_label: str
+    series: Mapping[str, Sequence[float]]
+
+
 def check_matplotlib() -> None:
     """Raise ConfigError where matplotlib is not installed, before any work is done."""
     try:
@@ -74,8 +89,17 @@ def check_matplotlib() -> None:
         ) from None
 
 
-def interval_chart(columns: Sequence[Column], models: Sequence[str], *, metric: str) -> str:
-    """Draw every model's accuracy with its interval, one row per column of the headline table."""
+def interval_chart(
+    columns: Sequence[Column], models: Sequence[str], *, metric: str, name: str = "intervals"
+) -> str:
+    """Draw every model's share with its interval, one row per column of a table.
+
+    Args:
+        columns: what to draw.
+        models: the names that the columns have cells of, in order.
+        metric: what is shared, for who hears the page.
+        name: sets the ids inside this SVG apart from those of others on the page.
+    """
     spoken = "; ".join(
         f"{column.label}: "
         + ", ".join(
@@ -86,7 +110,7 @@ def interval_chart(columns: Sequence[Column], models: Sequence[str], *, metric: 
     return _draw(
         partial(_paint_intervals, columns=columns, models=models),
         size=(5.4, 0.5 + 0.12 * len(columns) * (len(models) + 1)),
-        name="intervals",
+        name=name,
         label=f"{metric} with 95 % intervals. {spoken}",
     )
 
@@ -108,6 +132,55 @@ def line_plot(plot: Plot, *, name: str) -> str:
         name=name,
         label=f"{plot.title} over {steps:.0f} steps: {spoken}",
     )
+
+
+def histogram(plot: Histogram, *, name: str) -> str:
+    """Draw how values are spread; series without values are left out.
+
+    Args:
+        plot: what to draw; some series has values.
+        name: sets the ids inside this SVG apart from those of others on the page.
+    """
+    spoken = "; ".join(
+        f"{label} {median(values):.3g} (n = {len(values)})" for label, values in plot.series.items() if values
+    )
+    return _draw(
+        partial(_paint_histogram, plot=plot),
+        size=(3.5, 2.3),
+        name=name,
+        label=f"{plot.title}, {plot.x_label}, medians: {spoken}",
+    )
+
+
+def bin_edges(values: Sequence[float], *, bins: int = BINS) -> list[float]:
+    """Cut the range of most values into bins; the few far out at either end are left beyond.
+
+    Values that are whole numbers get bins as wide as whole numbers, so that none looks fuller than another.
+
+    >>> bin_edges([0.0, 1.0, 2.0, 3.0], bins=2)
+    [-0.5, 1.5, 3.5]
+    """
+    ordered = sorted(values)
+    beyond = int(len(ordered) * (1 - SHOWN_SHARE))
+    low, high = ordered[beyond], ordered[len(ordered) - 1 - beyond]
+    if all(value == int(value) for value in ordered):
+        step = math.ceil((high - low + 1) / bins)
+        return [low - 0.5 + step * at for at in range(math.ceil((high - low + 1) / step) + 1)]
+    width = (high - low or 1.0) / bins
+    return [low + width * at for at in range(bins + 1)]
+
+
+def shares_in_bins(values: Sequence[float], edges: Sequence[float]) -> list[float]:
+    """Return the share of values in each bin; what lies beyond the first or last edge counts there.
+
+    >>> shares_in_bins([-9.0, 0.5, 1.5, 9.0], [0.0, 1.0, 2.0])
+    [0.5, 0.5]
+    """
+    inner = edges[1:-1]
+    counts = [0] * (len(edges) - 1)
+    for value in values:
+        counts[bisect_right(inner, value)] += 1
+    return [count / len(values) for count in counts]
 
 
 def running_mean(values: Sequence[float], *, width: int) -> list[float]:
@@ -167,6 +240,23 @@ def _paint_lines(axes: Any, *, plot: Plot) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
     if len(plot.curves) > 1:
         axes.legend(fontsize=9, ncols=2, handlelength=1.2)
+
+
+def _paint_histogram(axes: Any, *, plot: Histogram) -> None:
+    axes.set_title(plot.title, color=INK, loc="left")
+    edges = bin_edges([value for values in plot.series.values() for value in values])
+    for number, (label, values) in enumerate(plot.series.items()):
+        if values:
+            color = SERIES[number % len(SERIES)]
+            heights = [100 * share for share in shares_in_bins(values, edges)]
+            axes.stairs(heights, edges, color=color, fill=True, alpha=0.12)
+            axes.stairs(heights, edges, color=color, linewidth=1.6, label=label)
+    axes.set_xlabel(plot.x_label)
+    axes.set_ylabel("%")
+    axes.grid(axis="y", color=RULE, linewidth=0.5)
+    axes.spines["left"].set_visible(False)
+    axes.margins(x=0.02)
+    axes.legend(fontsize=9, handlelength=1.2)
 
 
 def _draw(paint: Callable[[Any], None], *, size: tuple[float, float], name: str, label: str) -> str:

@@ -57,7 +57,12 @@ def headline(summary: Mapping[str, Any]) -> list[Column]:
 
 
 def text_table(summary: Mapping[str, Any]) -> str:
-    """Write the headline table and the paired differences as plain text, to end a recipe with."""
+    """Write the headline table and the paired differences as plain text, to end a recipe with.
+
+    A report on data alone has neither; its page shows all.
+    """
+    if "ex" not in summary:
+        return ""
     columns = headline(summary)
     title = f"{metric_name(summary)} in %, with 95 % intervals"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_style="", title_justify="left")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import sqlglot
 from pydantic import BaseModel, ConfigDict
@@ -20,16 +21,21 @@ from sense.databases.schema import Schema
 from sense.databases.skeleton import skeleton
 from sense.databases.sql_tokens import code_tokens
 from sense.execution.outcome import Ending, Refused, Rows, describe
+from sense.records import Agreement, Judgement
 from sense.strong.decontaminate import HeldOut
 from sense.strong.literals import unsaid_values
 from sense.strong.near_duplicates import SeenQuestions
+from sense.strong.second_opinions import Answers
 
 MAX_CHARS = 20_000  # of a question or a query: far more than sensible ones have, and parsed in a second
 MAX_EMPTY_SHARE = 0.05  # "nothing" is an answer, but one that many wrong queries give too
 
 
 class Item(BaseModel):
-    """A question with its SQL, as `sense synthesize` wrote it; `features` are those asked for."""
+    """A question with its SQL, as `sense synthesize` wrote it; `features` are those asked for.
+
+    `split` is where an earlier `sense filter` put it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,14 +48,19 @@ class Item(BaseModel):
     evidence: str | None = None
     style: str | None = None
     features: tuple[str, ...] | None = None
+    split: Literal["train", "test"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What may be, at most: rows of a result, kept queries of a database that differ in values alone."""
+    """What may be: rows of a result and kept queries of a database that differ in values alone, at most.
+
+    `min_agree` is the least share of the answers to a question that say what its SQL says.
+    """
 
     max_rows: int
     max_per_skeleton: int
+    min_agree: float = 0.0
 
 
 class Kept:
@@ -75,7 +86,10 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """An item under the checks: how its query ended, what was kept before it, what it must not resemble."""
+    """An item under the checks: how its query ended, what was kept before it, what it must not resemble.
+
+    `judgement` and `answers` are what others say of it, None where nobody was asked.
+    """
 
     item: Item
     ending: Ending
@@ -83,6 +97,8 @@ class Case:
     kept: Kept
     held_out: HeldOut
     bounds: Bounds
+    judgement: Judgement | None = None
+    answers: Answers | None = None
 
     @property
     def row_count(self) -> int:
@@ -199,6 +215,18 @@ def _query_not_held_out(case: Case) -> str | None:
     return None if found is None else str(found)
 
 
+def _not_judged_wrong(case: Case) -> str | None:
+    if case.judgement is None or case.judgement.verdict is not Agreement.NO:
+        return None
+    return case.judgement.reason or "judged not to agree"
+
+
+def _answered_alike(case: Case) -> str | None:
+    if case.answers is None or case.answers.right >= case.bounds.min_agree * case.answers.judged:
+        return None
+    return f"{case.answers.right} of {case.answers.judged} answers agree"
+
+
 def _new_question(case: Case) -> str | None:
     return "asked before" if case.question_key in case.kept.questions else None
 
@@ -255,6 +283,8 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("has_hardness", _has_hardness),
     ("question_not_held_out", _question_not_held_out),
     ("query_not_held_out", _query_not_held_out),
+    ("not_judged_wrong", _not_judged_wrong),
+    ("answered_alike", _answered_alike),
     ("new_question", _new_question),
     ("new_query", _new_query),
     ("new_skeleton", _new_skeleton),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,14 @@ DATABASE_TOKENS = 2_800
 QUESTIONS_TOKENS = 3_000
 
 
-def estimate(requests: Sequence[Request]) -> dict[str, Any]:
+def tokens_written(request: Request) -> int:
+    """Guess the tokens of a reply that holds a database, or else questions."""
+    return DATABASE_TOKENS if request.custom_id.startswith("database-") else QUESTIONS_TOKENS
+
+
+def estimate(
+    requests: Sequence[Request], *, tokens_of_reply: Callable[[Request], int] = tokens_written
+) -> dict[str, Any]:
     """Say and return how many requests there are, and about how many tokens and US dollars they take."""
     from sense.llms.budget import (
         BYTES_PER_TOKEN,
@@ -23,7 +30,7 @@ def estimate(requests: Sequence[Request]) -> dict[str, Any]:
     )  # here, for YAML is slow to load
 
     prices = read_prices()
-    likely = estimate_cost([replace(each, max_tokens=_reply_tokens(each)) for each in requests], prices)
+    likely = estimate_cost([replace(each, max_tokens=tokens_of_reply(each)) for each in requests], prices)
     most = estimate_cost(requests, prices)
     say(
         f"dry run: {len(requests)} requests, about {likely.prompt_tokens:,} prompt tokens (one for "
@@ -48,7 +55,3 @@ def estimate(requests: Sequence[Request]) -> dict[str, Any]:
         "most_completion_tokens": most.completion_tokens,
         "most_usd": most.usd,
     }
-
-
-def _reply_tokens(request: Request) -> int:
-    return DATABASE_TOKENS if request.custom_id.startswith("database-") else QUESTIONS_TOKENS

@@ -68,9 +68,9 @@ def go_through(
         if not later:
             measured = measure(progress.databases, progress.items)
             short = short_of(measured, quotas)
-            progress.report |= _report(measured, len(short))
+            progress.report |= report(measured, len(short))
             if short and number == rounds:
-                progress.short_of = _lines(measured, quotas)
+                progress.short_of = shortfalls(measured, quotas)
             if not short or number == rounds:
                 return
             new = next_slots(
@@ -117,6 +117,17 @@ def _questions(
         ],
         known=[item["question"] for item in before if item["db_id"] == database.db_id],
     )
+    name = f"{database.db_id}/{round_number}"
+    progress.items += [
+        item_of(f"{name}-{slot.number:02d}", database.db_id, slot, question)
+        for slot, question in ask_for_questions(progress, name, messages, slots)
+    ]
+
+
+def ask_for_questions(
+    progress: Progress, name: str, messages: Sequence[Message], slots: Sequence[QuestionSlot]
+) -> list[tuple[QuestionSlot, SlotQuestion]]:
+    """Ask for a question for each slot; returns those that can be used, and notes why others cannot."""
     unreadable: list[Unreadable] = []
 
     def read(text: str) -> list[SlotQuestion] | Unreadable:
@@ -124,23 +135,26 @@ def _questions(
         unreadable[:] = complaints
         return questions or (complaints[0] if complaints else Unreadable("'questions' is empty"))
 
-    questions = _ask(progress, f"{database.db_id}/{round_number}", messages, read)
+    questions = _ask(progress, name, messages, read)
     if questions is None:
-        return
+        return []
     progress.note(progress.requests[-1], unreadable)
     by_number = {slot.number: slot for slot in slots}
+    found: list[tuple[QuestionSlot, SlotQuestion]] = []
     for question in questions:
         slot = by_number.pop(question.slot, None)
         if slot is None:
             why = Unreadable(f"slot {question.slot} was not asked for, or is answered twice")
             progress.note(progress.requests[-1], [why])
         else:
-            progress.items.append(_item(database.db_id, round_number, slot, question))
+            found.append((slot, question))
+    return found
 
 
-def _item(db_id: str, round_number: int, slot: QuestionSlot, question: SlotQuestion) -> dict[str, Any]:
+def item_of(item_id: str, db_id: str, slot: QuestionSlot, question: SlotQuestion) -> dict[str, Any]:
+    """Make a line of items.jsonl: what was written, and what was asked for."""
     return {
-        "id": f"{db_id}/{round_number}-{slot.number:02d}",
+        "id": item_id,
         "db_id": db_id,
         "level": str(slot.hardness),
         **question.model_dump(exclude={"slot"}),
@@ -171,7 +185,8 @@ def _ask(
     return None
 
 
-def _report(measured: Measured, short: int) -> dict[str, Any]:
+def report(measured: Measured, short: int) -> dict[str, Any]:
+    """Say what would be kept, and how many questions are missing."""
     return {
         "would_be_kept": measured.hardness.total(),
         "hardness": {str(level): count for level, count in sorted(measured.hardness.items())},
@@ -179,7 +194,7 @@ def _report(measured: Measured, short: int) -> dict[str, Any]:
     }
 
 
-def _lines(measured: Measured, quotas: Quotas) -> list[str]:
+def shortfalls(measured: Measured, quotas: Quotas) -> list[str]:
     """Say what is missing, in words."""
     total = measured.hardness.total()
     lines = [f"{total} of {quotas.questions} questions"] if total < quotas.questions else []

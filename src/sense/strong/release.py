@@ -19,6 +19,7 @@ from sense.progress import meter
 from sense.rundir import RunDir, write_json
 from sense.stage import InputPath, Outcome, StageConfig
 from sense.strong.populate import Unbuildable, build
+from sense.strong.sft_file import SFT_FILE, write_sft_file
 from sense.strong.written import read_databases
 
 
@@ -26,6 +27,7 @@ class Config(StageConfig):
     """Settings of `data build`."""
 
     source: InputPath = Field(description="the release: a folder with databases.jsonl and train.json")
+    sft_file: bool = Field(False, description=f"write {SFT_FILE} of train.json too, for other trainers")
 
 
 def run(config: Config, run_dir: RunDir) -> Outcome:
@@ -65,7 +67,10 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     write_json(run_dir / TABLES_FILE, entries)
     for split in splits:
         _copy(config.source / f"{split}.json", run_dir / f"{split}.json")
-    return Outcome(summary={"databases": len(databases), "rows": rows, "questions": questions})
+    summary: dict[str, Any] = {"databases": len(databases), "rows": rows, "questions": questions}
+    if config.sft_file:
+        summary["sft_examples"] = write_sft_file(run_dir / SFT_FILE, run_dir.path)
+    return Outcome(summary=summary)
 
 
 def _copy(source: Path, target: Path) -> None:

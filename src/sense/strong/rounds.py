@@ -8,6 +8,7 @@ from typing import Any
 
 from sense.llms.batch_files import Reply, Request, make_request
 from sense.records import Message
+from sense.strong.own_database import OwnDatabase
 from sense.strong.slots import LaterSlots
 from sense.strong.written import SynthDatabase, Unreadable
 
@@ -18,7 +19,8 @@ MAX_TOKENS_OF_REPLY = 16_000
 class Progress:
     """Grows while a plan is gone through against the replies that there are; files are written of it.
 
-    `malformed` says of each reply, or part of one, why it could not be read.
+    `malformed` says of each reply, or part of one, why it could not be read; `dropped` has questions that
+    could, and must not be used. `databases` were written by the model, `own` are the user's.
     """
 
     replies: Mapping[str, Reply]
@@ -26,8 +28,10 @@ class Progress:
     temperature: float
     requests: list[Request] = field(default_factory=list)
     databases: list[SynthDatabase] = field(default_factory=list)
+    own: list[OwnDatabase] = field(default_factory=list)
     items: list[dict[str, Any]] = field(default_factory=list)
     malformed: list[dict[str, str]] = field(default_factory=list)
+    dropped: list[dict[str, str]] = field(default_factory=list)
     later_slots: list[LaterSlots] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
     short_of: list[str] = field(default_factory=list)

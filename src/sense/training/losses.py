@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, logsigmoid
 
 
 class PreferenceLoss(NamedTuple):
-    """Per pair (Q,): the loss, and the rewards of both sides (beta times the gain over the reference)."""
+    """Per pair (Q,): the loss, and both sides' rewards: beta (IPO: tau) times the gain over the reference."""
 
     loss_Q: Tensor
     reward_chosen_Q: Tensor
@@ -30,6 +30,18 @@ def sum_by_branch(logprobs_N: Tensor, branch_N: Tensor, *, branches: int) -> Ten
     return torch.zeros(branches, dtype=logprobs_N.dtype, device=logprobs_N.device).index_add(
         0, branch_N, logprobs_N
     )
+
+
+def per_token(logprobs_Q: Tensor, tokens_Q: Tensor) -> Tensor:
+    """Mean log-probability of a completion's tokens, its end mark among them.
+
+    With all four log-probabilities of a preference loss taken so, each side's log-ratio is divided by that
+    side's own number of tokens.
+
+    Source: Meng et al. 2024, "SimPO", equation 4. SimPO has no reference: to normalize DPO's log-ratios in
+    this way is what TRL 1.16 calls `sigmoid_norm`.
+    """
+    return logprobs_Q / tokens_Q
 
 
 def conservative_dpo(
@@ -51,4 +63,25 @@ def conservative_dpo(
     reward_rejected_Q = beta * (rejected_Q - reference_rejected_Q)
     margin_Q = reward_chosen_Q - reward_rejected_Q
     loss_Q = -(1 - label_smoothing) * logsigmoid(margin_Q) - label_smoothing * logsigmoid(-margin_Q)
+    return PreferenceLoss(loss_Q, reward_chosen_Q.detach(), reward_rejected_Q.detach())
+
+
+def ipo(
+    chosen_Q: Tensor,
+    rejected_Q: Tensor,
+    reference_chosen_Q: Tensor,
+    reference_rejected_Q: Tensor,
+    *,
+    tau: float,
+) -> PreferenceLoss:
+    """IPO: the policy's log-ratio is to exceed the reference's by 1 / (2 tau), no less and no more.
+
+    Source: Azar et al. 2023, "A General Theoretical Paradigm to Understand Learning from Human Preferences",
+    equation 17: (h - 1 / (2 tau))^2, h as in `conservative_dpo`, of whole completions as the equation has it.
+    TRL 1.16 (dpo_trainer.py, `ipo`) always divides each side's log-ratio by that side's number of tokens, as
+    the paper's experiments did by its word: this loss with `per_token` log-probabilities.
+    """
+    reward_chosen_Q = tau * (chosen_Q - reference_chosen_Q)
+    reward_rejected_Q = tau * (rejected_Q - reference_rejected_Q)
+    loss_Q = ((reward_chosen_Q - reward_rejected_Q - 0.5) / tau) ** 2
     return PreferenceLoss(loss_Q, reward_chosen_Q.detach(), reward_rejected_Q.detach())

@@ -1,9 +1,12 @@
-"""The `label` stage: run the candidates of a weak model and say of each whether it answers its question."""
+"""The `label` stage: run the candidates of a weak model and say of each whether it answers its question.
+
+With test suites, what is right on the database is judged again on variants of it, see `weak.retest`.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import comb
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +21,11 @@ from sense.execution.pool import CompareJob, Pool, default_gold_store
 from sense.execution.rules import Rule
 from sense.execution.run import Limits
 from sense.progress import meter, say
+from sense.prompts.text_to_sql import one_line
 from sense.records import Candidate, Label, Question, Verdict
 from sense.rundir import RunDir
 from sense.stage import InputPath, Outcome, StageConfig, is_made
+from sense.weak.retest import Variants, check_suites, count_retested, find_variants, retest
 
 LABELS: dict[Match, Label] = {
     Match.SAME: Label.RIGHT,
@@ -32,6 +37,8 @@ LABELS: dict[Match, Label] = {
     Match.WORKER_DIED: Label.ERROR,
     Match.GOLD_FAILED: Label.UNJUDGED,
 }
+# With suites: what the databases themselves say. It is there until verdicts.jsonl is whole.
+BEFORE_RETEST = "before-retest.jsonl"
 
 
 class Config(StageConfig):
@@ -49,6 +56,11 @@ class Config(StageConfig):
         description="whose rule says that two results are the same: spider and bird are the benchmarks' own; "
         "own is Spider's without its rewriting of the word 'value' in candidates",
     )
+    suites: InputPath | None = Field(
+        None,
+        description="folder of 'sense suite build': candidates that are right on their database are judged "
+        "again on its variants, and are wrong if they differ from gold on one",
+    )
     timeout_s: float = Field(10, gt=0, le=86_400, description="how long one query may run, in seconds")
     workers: int = Field(0, ge=0, description="how many queries run at a time; 0: one for each processor")
     gold_cache: bool = Field(
@@ -56,39 +68,53 @@ class Config(StageConfig):
     )
 
     def check(self, made: Sequence[Path] = ()) -> None:
-        """Look at the questions and their databases."""
+        """Look at the questions and their databases, and for the suites."""
         if not is_made(self.data, made):
             check_split(self.data, self.split)
+        if self.suites is not None and not is_made(self.suites, made):
+            check_suites(self.suites)
 
 
 def run(config: Config, run_dir: RunDir) -> Outcome:
     """Write verdicts.jsonl in the candidates' order; a rerun goes on after the last verdict.
 
     Raises:
-        DataError: the questions or candidates cannot be read, or do not belong together.
-        DatabaseError: a database is missing.
+        DataError: the questions or candidates cannot be read, or do not belong together; there are no suites.
+        DatabaseError: a database is missing, or a variant is no database.
     """
     questions = {str(question.id): question for question in load_questions(config.data, config.split)}
     candidates = jsonl.read(config.candidates, Candidate)
     _check(config.candidates, candidates, questions)
     check_databases(config.data, (questions[str(candidate.question_id)] for candidate in candidates))
+    suites = config.suites
+    variants = None if suites is None else find_variants(suites, (each.db_id for each in candidates))
 
     run_dir.start()
-    path = run_dir / "verdicts.jsonl"
+    path, before = run_dir / "verdicts.jsonl", run_dir / BEFORE_RETEST
     verdicts = jsonl.resume(path, Verdict)
     done = {verdict.candidate_id for verdict in verdicts}
     waiting = [candidate for candidate in candidates if candidate.id not in done]
     if done:
         say(f"label: {len(done)} verdicts are there already, {len(waiting)} candidates to go")
-    with jsonl.Appender(path) as file:
-        for verdict in _label(config, waiting, questions):
-            file.add_soon(verdict)
-            verdicts.append(verdict)
-    return _outcome(summarize(verdicts))
+    store = default_gold_store() if config.gold_cache else None
+    limits = Limits(timeout_s=config.timeout_s)
+    with Pool(limits, workers=config.workers, gold_store=store) as pool:
+        if variants is None:
+            verdicts += _kept(path, _label(config, waiting, questions, pool=pool))
+        else:
+            first = _label_first(config, waiting, questions, before=before, pool=pool)
+            rule = Rule(config.rule)
+            verdicts += _kept(path, retest(first, questions, variants=variants, rule=rule, pool=pool))
+    before.unlink(missing_ok=True)
+    return _outcome(summarize(verdicts, variants=variants))
 
 
-def summarize(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Count labels; share right and pass@k leave out what could not be judged."""
+def summarize(verdicts: Sequence[Verdict], *, variants: Variants | None = None) -> dict[str, Any]:
+    """Count labels; share right and pass@k leave out what could not be judged.
+
+    `distinct_run` counts a question's candidates of one text once, as they are run; with `variants`, what was
+    judged again is counted, too.
+    """
     by_question: dict[str, list[bool]] = {}
     for verdict in verdicts:
         if verdict.label is not Label.UNJUDGED:
@@ -96,6 +122,7 @@ def summarize(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     rights = [right for labels in by_question.values() for right in labels]
     return {
         "candidates": len(verdicts),
+        "distinct_run": len({(str(verdict.question_id), one_line(verdict.sql)) for verdict in verdicts}),
         "questions": len({str(verdict.question_id) for verdict in verdicts}),
         "labels": {
             label.value: count for label, count in Counter(each.label for each in verdicts).most_common()
@@ -103,6 +130,7 @@ def summarize(verdicts: Sequence[Verdict]) -> dict[str, Any]:
         "share_right": sum(rights) / len(rights) if rights else None,
         "pass_at": _pass_at(list(by_question.values())),
         "questions_with_both": sum(any(labels) and not all(labels) for labels in by_question.values()),
+        **({} if variants is None else count_retested(verdicts, variants=variants)),
     }
 
 
@@ -135,8 +163,34 @@ def _outcome(summary: dict[str, Any]) -> Outcome:
     return Outcome(summary=summary, shortfall=shortfall)
 
 
+def _label_first(
+    config: Config,
+    candidates: Sequence[Candidate],
+    questions: Mapping[str, Question],
+    *,
+    before: Path,
+    pool: Pool,
+) -> list[Verdict]:
+    """Judge candidates on the databases themselves, but for those that a killed run has judged."""
+    known = {verdict.candidate_id: verdict for verdict in jsonl.resume(before, Verdict)}
+    waiting = [candidate for candidate in candidates if candidate.id not in known]
+    fresh = _kept(before, _label(config, waiting, questions, pool=pool))
+    known |= {verdict.candidate_id: verdict for verdict in fresh}
+    return [known[candidate.id] for candidate in candidates]
+
+
+def _kept(path: Path, verdicts: Iterator[Verdict]) -> list[Verdict]:
+    """Write each verdict as it comes."""
+    kept: list[Verdict] = []
+    with jsonl.Appender(path) as file:
+        for verdict in verdicts:
+            file.add_soon(verdict)
+            kept.append(verdict)
+    return kept
+
+
 def _label(
-    config: Config, candidates: Sequence[Candidate], questions: dict[str, Question]
+    config: Config, candidates: Sequence[Candidate], questions: Mapping[str, Question], *, pool: Pool
 ) -> Iterator[Verdict]:
     files: dict[str, tuple[Path, ...]] = {}
     jobs: list[CompareJob] = []
@@ -144,12 +198,9 @@ def _label(
         question = questions[str(candidate.question_id)]
         if question.db_id not in files:
             files[question.db_id] = database_files(config.data, question.db_id)
-        jobs.append(CompareJob(files[question.db_id], question.gold_sql, candidate.sql, Rule(config.rule)))
-    store = default_gold_store() if config.gold_cache else None
-    with (
-        meter("label", total=len(jobs)) as shown,
-        Pool(Limits(timeout_s=config.timeout_s), workers=config.workers, gold_store=store) as pool,
-    ):
+        sql = one_line(candidate.sql)  # what a completion would be
+        jobs.append(CompareJob(files[question.db_id], question.gold_sql, sql, Rule(config.rule)))
+    with meter("label", total=len(jobs)) as shown:
         comparisons = pool.compare(jobs, on_done=shown.advance)
         for candidate, comparison in zip(candidates, comparisons, strict=True):
             yield _verdict(candidate, comparison)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import asdict
+from math import inf
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from sense import jsonl
-from sense.databases.normal_form import normal_form
 from sense.databases.spider import check_databases, check_split, load_questions
 from sense.errors import DataError
 from sense.prompts.text_to_sql import DEFAULT_FORMAT, Prompter, completion, one_line
 from sense.records import Label, PreferencePair, Question, Verdict
 from sense.rundir import RunDir
 from sense.stage import InputPath, Outcome, StageConfig, is_made
+from sense.weak.pair_counts import Counts, Fate, WrongFate, count, table
+from sense.weak.strategies import STRATEGIES, Choice, Kind, Query, kind_of, ranked, take_turns
+from sense.weak.syntax import canonical
 
-NOT_RIGHT = {Label.WRONG, Label.ERROR, Label.TIMEOUT, Label.REFUSED}
-
-Strategy = Literal["any", "gold"]
+StrategyName = Literal["any", "gold", "nearest", "farthest", "balanced", "hardest"]
 
 
 class Config(StageConfig):
@@ -34,11 +37,29 @@ class Config(StageConfig):
     prompt_format: str = Field(
         DEFAULT_FORMAT, description="how prompts are written; that of the model to be tuned"
     )
-    strategy: Strategy = Field(
+    strategy: StrategyName = Field(
         "any",
-        description="what is preferred: any, a right candidate drawn at random; gold, the gold query",
+        description="which of a question's queries make a pair: any, drawn at random; gold, the same with "
+        "the gold query preferred, whatever 'chosen' says; nearest or farthest, those written most or least "
+        "alike; balanced, as many of each kind of error; hardest, the wrong one that the model likes most, "
+        "against the right one that it likes most",
+    )
+    chosen: Literal["right", "gold", "right_or_gold"] = Field(
+        "right",
+        description="what is preferred: right candidates; gold, the gold query; right_or_gold, the gold "
+        "query only where no candidate is right",
+    )
+    rejected: Literal["all", "runs", "fails"] = Field(
+        "all",
+        description="which wrong candidates are taken: runs, those with a wrong result; fails, the others",
+    )
+    match_length: bool = Field(
+        False,
+        description="of equally good choices take that whose two queries are most alike in length, for DPO "
+        "learns lengths, too",
     )
     per_question: int = Field(1, ge=1, description="at most so many pairs of one question")
+    per_database: int = Field(0, ge=0, description="at most so many pairs of one database; 0: any number")
     seed: int = Field(0, ge=0, description="seed of the draw")
 
     def check(self, made: Sequence[Path] = ()) -> None:
@@ -47,22 +68,29 @@ class Config(StageConfig):
             check_split(self.data, self.split)
 
 
-class Counts(NamedTuple):
-    """How many questions gave pairs, and why the others gave none."""
-
-    pairs: int
-    questions: int
-    with_pairs: int
-    without_right: int
-    without_wrong: int
-    only_equal: int
-
-
 class Pairs(NamedTuple):
     """The pairs made and what they were made from."""
 
     pairs: list[PreferencePair]
     counts: Counts
+
+
+class _Sides(NamedTuple):
+    """A question's queries that can be chosen and rejected, and what became of each wrong candidate."""
+
+    chosen: list[Query]
+    rejected: list[Query]
+    wrong: Counter[WrongFate]
+
+    def fate(self) -> Fate:
+        """Say why there are no pairs, or that there are, as far as the question itself goes."""
+        if not self.chosen:
+            return Fate.WITHOUT_RIGHT
+        if self.rejected:
+            return Fate.WITH_PAIRS
+        if self.wrong[WrongFate.FILTERED]:
+            return Fate.ONLY_FILTERED
+        return Fate.ONLY_EQUAL if self.wrong[WrongFate.EQUAL] else Fate.WITHOUT_WRONG
 
 
 def run(config: Config, run_dir: RunDir) -> Outcome:
@@ -78,87 +106,112 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     used = _used_questions(config.verdicts, questions, verdicts)
     check_databases(config.data, used)
     prompter = Prompter(config.data, prompt_format=config.prompt_format)
-    made = make_pairs(
-        used,
-        verdicts,
-        prompt=prompter.prompt,
-        strategy=config.strategy,
-        per_question=config.per_question,
-        rng=random.Random(config.seed),
-    )
+    made = make_pairs(used, verdicts, config=config, prompt=prompter.prompt)
     run_dir.start()
     jsonl.write(run_dir / "pairs.jsonl", made.pairs)
     shortfall = None if made.pairs else "there are no pairs: no question has both a right and a wrong query"
-    return Outcome(summary=made.counts._asdict(), shortfall=shortfall)
+    return Outcome(summary=asdict(made.counts), shortfall=shortfall)
+
+
+def show(summary: dict[str, Any]) -> str:
+    """Write what was kept, and why the rest was not, for a terminal."""
+    return table(summary)
 
 
 def make_pairs(
     questions: Iterable[Question],
     verdicts: Iterable[Verdict],
     *,
+    config: Config,
     prompt: Callable[[Question], str],
-    strategy: Strategy,
-    per_question: int,
-    rng: random.Random,
 ) -> Pairs:
-    """Pair queries that differ by more than spelling, at random and never twice the same.
+    """Pair queries that differ by more than spelling, never twice the same.
 
-    A question without a right query is counted as such, whether or not it has a wrong one. An answer
-    without any query teaches nothing and is left out.
+    The order of the verdicts does not count. A question without a right query is counted as such, whether or
+    not it has a wrong one. An answer without any query teaches nothing and is left out.
     """
     of_question: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         of_question.setdefault(str(verdict.question_id), []).append(verdict)
-    pairs: list[PreferencePair] = []
-    missing = {"right": 0, "wrong": 0, "difference": 0}
-    total = with_pairs = 0
+    strategy = STRATEGIES[config.strategy]
+    fates: Counter[Fate] = Counter()
+    wrong: Counter[WrongFate] = Counter()
+    kinds: Counter[Kind | None] = Counter()
+    asked: list[tuple[Question, list[Choice]]] = []
     for question in questions:
-        total += 1
-        own = of_question.get(str(question.id), [])
-        right = _distinct(_preferred(question, own, strategy))
-        wrong = _distinct(v.sql for v in own if v.label in NOT_RIGHT and one_line(v.sql))
-        choices = [(right[a], wrong[b]) for a in right for b in wrong if a != b]
-        if not choices:
-            missing["right" if not right else "wrong" if not wrong else "difference"] += 1
-            continue
-        with_pairs += 1
-        text = prompt(question)
-        drawn = rng.sample(choices, min(per_question, len(choices)))
-        pairs += [_pair(question, n, prompt=text, queries=queries) for n, queries in enumerate(drawn)]
-    counts = Counts(
-        pairs=len(pairs),
-        questions=total,
-        with_pairs=with_pairs,
-        without_right=missing["right"],
-        without_wrong=missing["wrong"],
-        only_equal=missing["difference"],
+        sides = _sides(question, of_question.get(str(question.id), []), config)
+        wrong += sides.wrong
+        kinds.update(query.kind for query in sides.rejected)
+        fates[sides.fate()] += 1
+        if sides.fate() is Fate.WITH_PAIRS:
+            choices = [Choice(a, b) for a in sides.chosen for b in sides.rejected]
+            rng = random.Random(f"{config.seed}/{question.id}")
+            asked.append((question, ranked(choices, strategy, match_length=config.match_length, rng=rng)))
+    taken = take_turns(
+        [(question.db_id, choices) for question, choices in asked],
+        strategy,
+        per_question=config.per_question,
+        per_database=config.per_database,
+        rng=random.Random(config.seed),
     )
-    return Pairs(pairs, counts)
+    capped = sum(not choices for choices in taken)
+    fates += Counter({Fate.WITH_PAIRS: -capped, Fate.CAPPED: capped})
+    pairs = [
+        _pair(question, n, choice=choice, prompt=prompt(question))
+        for (question, _), choices in zip(asked, taken, strict=True)
+        for n, choice in enumerate(choices)
+    ]
+    return Pairs(pairs, count(pairs, fates=fates, wrong=wrong, kinds=kinds))
 
 
-def _preferred(question: Question, verdicts: Sequence[Verdict], strategy: Strategy) -> Iterator[str]:
-    if strategy == "any":
-        yield from (verdict.sql for verdict in verdicts if verdict.label is Label.RIGHT)
-    elif question.gold_sql:
-        yield question.gold_sql
+def _sides(question: Question, verdicts: Sequence[Verdict], config: Config) -> _Sides:
+    # Of the spellings of one query, the one that the model likes most stands for all.
+    ordered = sorted(verdicts, key=lambda each: (-_liking(each), each.sql, each.candidate_id))
+    right: dict[str, Query] = {}
+    for query in (_query(each) for each in ordered if each.label is Label.RIGHT):
+        right.setdefault(query.form, query)
+    gold_sql = one_line(question.gold_sql)
+    gold = {} if not gold_sql else {canonical(gold_sql): Query(sql=gold_sql, form=canonical(gold_sql))}
+    equal = right.keys() | gold.keys()
+    wrong: Counter[WrongFate] = Counter()
+    rejected: dict[str, Query] = {}
+    for query in (query for each in ordered if (query := _query(each)).kind is not None):
+        fate = _wrong_fate(query, equal, rejected, config)
+        wrong[fate] += 1
+        if fate is WrongFate.KEPT:
+            rejected[query.form] = query
+    chosen = "gold" if config.strategy == "gold" else config.chosen
+    preferred = gold if chosen == "gold" or (chosen == "right_or_gold" and not right) else right
+    return _Sides(list(preferred.values()), list(rejected.values()), wrong)
 
 
-def _distinct(queries: Iterable[str]) -> dict[str, str]:
-    """Keep the first query of each normal form."""
-    found: dict[str, str] = {}
-    for sql in queries:
-        found.setdefault(normal_form(sql), sql)
-    return found
+def _wrong_fate(query: Query, equal: Set[str], kept: Mapping[str, Query], config: Config) -> WrongFate:
+    if not query.sql:
+        return WrongFate.BLANK
+    if query.form in equal:
+        return WrongFate.EQUAL
+    if config.rejected != "all" and (config.rejected == "runs") is not (query.kind is Kind.WRONG_RESULT):
+        return WrongFate.FILTERED
+    return WrongFate.REPEATED if query.form in kept else WrongFate.KEPT
 
 
-def _pair(question: Question, n: int, *, prompt: str, queries: tuple[str, str]) -> PreferencePair:
-    chosen, rejected = queries
+def _query(verdict: Verdict) -> Query:
+    sql = one_line(verdict.sql)
+    return Query(sql=sql, form=canonical(sql), liking=_liking(verdict), kind=kind_of(verdict))
+
+
+def _liking(verdict: Verdict) -> float:
+    return -inf if verdict.logprob is None else verdict.logprob
+
+
+def _pair(question: Question, n: int, *, choice: Choice, prompt: str) -> PreferencePair:
     return PreferencePair(
         id=f"{question.id}-{n}",
         db_id=question.db_id,
         prompt=prompt,
-        chosen=completion(chosen),
-        rejected=completion(rejected),
+        chosen=completion(choice.chosen.sql),
+        rejected=completion(choice.rejected.sql),
+        kind=choice.rejected.kind or "",
     )
 
 

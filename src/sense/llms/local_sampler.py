@@ -1,0 +1,51 @@
+"""Sample from a model that runs here, in transformers: a schema is computed once for all that continue it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sense.llms.decoder import Job
+from sense.llms.local import Dtype, load, sample
+from sense.llms.sampler import Ended, OnAnswers, Prompt, Sampled
+
+
+class LocalSampler:
+    """A model of this process."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        dtype: Dtype,
+        batch: int,
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+    ) -> None:
+        """Load the model.
+
+        Raises:
+            ModelError: there is no such model, or it cannot be used here.
+        """
+        self._loaded = load(model, dtype=dtype)
+        self._batch, self._max_new_tokens = batch, max_new_tokens
+        self._temperature, self._top_p = temperature, top_p
+
+    def sample(self, prompts: Sequence[Prompt], *, on_answers: OnAnswers) -> Ended:
+        """Decode all samples; prompts of one schema had better stand side by side."""
+        places = [(p, k) for p, prompt in enumerate(prompts) for k in range(len(prompt.seeds))]
+        jobs = (
+            Job(schema=prompts[p].schema, text=prompts[p].text, seed=prompts[p].seeds[k]) for p, k in places
+        )
+        written = sample(
+            self._loaded,
+            jobs,
+            max_new_tokens=self._max_new_tokens,
+            temperature=self._temperature,
+            top_p=self._top_p,
+            batch=self._batch,
+        )
+        for place, one in written:
+            p, k = places[place]
+            on_answers(p, {k: Sampled(one.text, one.logprob, one.tokens, one.finished)})
+        return Ended()
