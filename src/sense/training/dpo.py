@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import math
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from sense import jsonl
-from sense.caches import file_digest, home, open_file
 from sense.errors import DataError
-from sense.llms import store
-from sense.progress import meter, say
+from sense.progress import is_follower, say
 from sense.prompts.text_to_sql import split_prompt
 from sense.records import PreferencePair
 from sense.rundir import RunDir
@@ -27,13 +19,10 @@ from sense.stage import InputPath, Outcome
 from sense.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
-    from sense.llms.local import Loaded
     from sense.training.objectives import PairLoss
     from sense.training.pack import Pack
-    from sense.training.tokens import TokenizedExample
 
 MUCH_FELL = 10.0  # nats: the right queries have become some 20,000 times less likely
-MAX_CACHE_BYTES = 2**28  # some four million pairs; then the file is begun anew
 
 
 class Config(TrainingConfig):
@@ -88,29 +77,23 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     _check(pairs, config)
     from sense.training import session, trainer  # torch is loaded once the input is known to be good
     from sense.training.objectives import preference_loss
-    from sense.training.pack import plan_steps
-    from sense.training.tokens import tokenize
+    from sense.training.references import find_references
+    from sense.training.validation import make_evaluation
 
     run_dir.check_disk()
     loaded = session.open_model(config)
     rows = [(pair.id, pair.prompt, [pair.chosen, pair.rejected]) for pair in pairs]
-    examples = tokenize(rows, loaded.tokenizer)
-    _check_tokens(examples, config)
-    tokenized = session.within(examples, max_tokens=config.max_tokens, label="dpo")
+    learnable = session.lay_out(rows, loaded, config, label="dpo")
+    _check_tokens(learnable.steps, config)
+    evaluation = make_evaluation(config, loaded)
     resumed = run_dir.start(need_bytes=session.disk_needed(loaded))
-    steps = plan_steps(
-        tokenized,
-        epochs=config.epochs,
-        branches_per_pack=config.branches_per_pack,
-        packs_per_step=config.packs_per_step,
-        count_pairs=True,
-        seed=config.seed,
-    )
     if not session.is_saved(run_dir):
-        references = _references(loaded, steps, config, run_dir, resumed=resumed)
-        trainer.train(
+        references = find_references(
+            loaded, learnable.steps, config, file=run_dir / "references.jsonl", resumed=resumed
+        )
+        gathered = trainer.train(
             loaded.model,
-            steps,
+            learnable.steps,
             pack_loss=preference_loss(
                 references,
                 _pair_loss(config),
@@ -120,17 +103,14 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
             hyperparameters=session.hyperparameters_of(config),
             folder=run_dir.path,
             label="dpo",
+            evaluation=evaluation,
         )
-        session.save(loaded, run_dir, config, stage="dpo")
+        session.save(loaded, run_dir, config, stage="dpo", gathered=gathered)
     trainer.remove_checkpoints(run_dir.path)
-    return Outcome(
-        summary={
-            "pairs": len(tokenized),
-            "left_out": len(pairs) - len(tokenized),
-            **trainer.totals(run_dir.path),
-            **_shown(jsonl.read_objects(run_dir / "metrics.jsonl")),
-        }
-    )
+    counts = learnable.counts
+    counts["pairs"] = counts.pop("examples")
+    shown = {} if is_follower() else _shown(jsonl.read_objects(run_dir / "metrics.jsonl"))
+    return Outcome(summary={**counts, **trainer.totals(run_dir.path), **shown})
 
 
 def _check(pairs: Sequence[PreferencePair], config: Config) -> None:
@@ -154,11 +134,14 @@ def _check(pairs: Sequence[PreferencePair], config: Config) -> None:
             raise DataError(f"{config.pairs}: pair {pair.id!r}: chosen or rejected is empty")
 
 
-def _check_tokens(examples: Iterable[TokenizedExample], config: Config) -> None:
-    for example in examples:
-        chosen, rejected = example.branches
-        if chosen.completion == rejected.completion:
-            raise DataError(f"{config.pairs}: pair {example.id!r}: chosen and rejected are the same tokens")
+def _check_tokens(steps: Iterable[Iterable[Pack]], config: Config) -> None:
+    for pack in chain.from_iterable(steps):
+        for example in pack.examples:
+            chosen, rejected = example.branches
+            if chosen.completion == rejected.completion:
+                raise DataError(
+                    f"{config.pairs}: pair {example.id!r}: chosen and rejected are the same tokens"
+                )
 
 
 def _pair_loss(config: Config) -> PairLoss:
@@ -183,130 +166,3 @@ def _shown(lines: Sequence[Mapping[str, float]]) -> dict[str, float]:
             "a larger beta or sft_weight, or a lower learning_rate, may help"
         )
     return shown
-
-
-def _references(
-    loaded: Loaded, steps: Iterable[Iterable[Pack]], config: Config, run_dir: RunDir, *, resumed: bool
-) -> dict[str, tuple[float, float]]:
-    """Find or compute each pair's log-probabilities under the start model; all come to stand in a file."""
-    from sense.training.objectives import reference_logprobs
-
-    packs: list[Pack] = []  # those of the first epoch have all pairs
-    examples: dict[str, TokenizedExample] = {}
-    for pack in chain.from_iterable(steps):
-        own = {example.id: example for example in pack.examples}
-        if not own.keys() <= examples.keys():
-            packs.append(pack)
-            examples |= own
-    path = run_dir / "references.jsonl"
-    written: dict[str, tuple[float, float]] = {}
-    if resumed and path.exists():
-        written = {row["id"]: (row["chosen"], row["rejected"]) for row in jsonl.resume_objects(path)}
-    with (
-        contextlib.closing(_ReferenceCache(loaded, config)) as cache,
-        jsonl.Appender(path) as file,
-        meter("dpo references", total=len(packs)) as shown,
-    ):
-        known = cache.get(examples.values()) | written
-        if known:
-            say(f"dpo: {len(known)} of {len(examples)} reference log-probabilities reused")
-        loaded.model.eval()  # no dropout in what stays fixed
-        for pack in packs:
-            new = [example for example in pack.examples if example.id not in known]
-            if new:
-                known = reference_logprobs(loaded.model, pack, bf16=config.bf16) | known
-                cache.put({example: known[example.id] for example in new})
-            for example in pack.examples:
-                if example.id not in written:
-                    chosen, rejected = known[example.id]
-                    file.add_soon({"id": example.id, "chosen": chosen, "rejected": rejected})
-            shown.advance()
-        loaded.model.train()
-    return known
-
-
-class _ReferenceCache:
-    """The start model's log-probabilities in the user's cache folder, for runs with another beta or loss.
-
-    A pair's are found by all that they depend on but the pack that it is computed in, whose other branches
-    change no more than the rounding. Where the file cannot be read or written nothing is known or kept.
-    """
-
-    def __init__(self, loaded: Loaded, config: Config) -> None:
-        self._connection: sqlite3.Connection | None = None
-        start = _content(loaded.folder) if config.reference_cache else None
-        if start is None:
-            return
-        dtypes = sorted({str(parameter.dtype) for parameter in loaded.model.parameters()})
-        device = loaded.model.device.type
-        self._scope = [_code_digest(), start, dtypes, config.bf16, device, config.prompt_format]
-        path = home() / "references.sqlite"
-        with contextlib.suppress(sqlite3.Error, OSError):
-            if path.exists() and path.stat().st_size > MAX_CACHE_BYTES:
-                path.unlink()
-            columns = "(key BLOB PRIMARY KEY, chosen REAL, rejected REAL)"
-            self._connection = open_file(path, table=f"reference {columns} WITHOUT ROWID")
-
-    def get(self, examples: Iterable[TokenizedExample]) -> dict[str, tuple[float, float]]:
-        """Find what is kept, by the pairs' ids."""
-        found: dict[str, tuple[float, float]] = {}
-        if self._connection is None:
-            return found
-        query = "SELECT chosen, rejected FROM reference WHERE key = ?"
-        with contextlib.suppress(sqlite3.Error, TypeError, ValueError):
-            for example in examples:
-                row = self._connection.execute(query, (self._key(example),)).fetchone()
-                if row is not None:
-                    found[example.id] = float(row[0]), float(row[1])
-        return found
-
-    def put(self, references: Mapping[TokenizedExample, tuple[float, float]]) -> None:
-        """Keep what is a number."""
-        if self._connection is None:
-            return
-        finite = {example: pair for example, pair in references.items() if all(map(math.isfinite, pair))}
-        rows = [(self._key(example), *pair) for example, pair in finite.items()]
-        with contextlib.suppress(sqlite3.Error):
-            self._connection.executemany("INSERT OR IGNORE INTO reference VALUES (?, ?, ?)", rows)
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-
-    def _key(self, example: TokenizedExample) -> bytes:
-        chosen, rejected = example.branches
-        parts = [*self._scope, example.schema, chosen.prompt, chosen.completion, rejected.completion]
-        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).digest()
-
-
-def _content(folder: str) -> str | None:
-    """Hash a loaded model's weights and settings, an adapter's base too; None where they are not found."""
-    from huggingface_hub import try_to_load_from_cache
-
-    path = Path(folder)
-    if not path.is_dir():  # a Hugging Face id
-        found = try_to_load_from_cache(folder, "config.json")
-        if not isinstance(found, str):
-            return None
-        path = Path(found).parent
-    adapter = path / "adapter_config.json"
-    base: str | None = ""
-    if adapter.exists():
-        name = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
-        base = _content(store.resolve(name))
-    weights = sorted([*path.glob("*.safetensors"), *path.glob("*.bin")])
-    if base is None or not weights:
-        return None
-    return " ".join([base, *map(file_digest, [*sorted(path.glob("*config.json")), *weights])])
-
-
-@lru_cache(maxsize=1)
-def _code_digest() -> str:
-    """Hash what computes log-probabilities: torch, transformers, and our own code."""
-    import torch
-    import transformers
-
-    here = Path(__file__).parent
-    sources = [*sorted(here.glob("*.py")), *sorted((here.parent / "llms").glob("*.py"))]
-    return " ".join([torch.__version__, transformers.__version__, *map(file_digest, sources)])

@@ -42,6 +42,8 @@ def open_model(config: TrainingConfig) -> Loaded:
     processes.join()
     loaded = load(config.model, dtype="float32") if config.quantize == "no" else _load_quantized(config.model)
     fix_seed(config.seed)
+    if config.quantize == "no":
+        loaded.model.requires_grad_(True)  # an adapter that was merged into its base leaves it frozen
     if config.lora_rank:
         from peft import LoraConfig, get_peft_model  # only LoRA needs it
 
