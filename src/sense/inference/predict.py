@@ -13,16 +13,13 @@ from sense.databases import spider
 from sense.llms import store
 from sense.progress import meter, say
 from sense.prompts.extract import extract_sql
-from sense.prompts.text_to_sql import DEFAULT_FORMAT, Prompter, format_of, split_prompt
+from sense.prompts.text_to_sql import DEFAULT_FORMAT, Prompter, format_of, split_prompt, stops
 from sense.records import Prediction, Question
 from sense.rundir import RunDir
 from sense.stage import InputPath, ModelName, Outcome, StageConfig, is_made
 
 if TYPE_CHECKING:
     from sense.llms.local import Loaded
-
-NEXT_LINE = ("\n",)  # a model trained here writes a query on one line
-NEXT_QUESTION = ("\nquestion:", "\nevidence:")  # another writes as it likes; behind these nothing is read
 
 
 class Config(StageConfig):
@@ -108,7 +105,7 @@ def _answers(
         jobs,
         max_new_tokens=config.max_new_tokens,
         batch=config.batch,
-        stops=NEXT_QUESTION if store.prompt_format_of(config.model) is None else NEXT_LINE,
+        stops=stops(store.prompt_format_of(config.model)),
     )
     for index, answer in written:
         number, question = asked[index]

@@ -80,9 +80,11 @@ class BranchedRow:
 
     def seen_in_block(self, length: int, window: int | None) -> Tensor:
         """Which of the prefix's and its own branch's tokens each of `length` tokens sees (L, P + L)."""
-        return self._mask(
-            "block", length, window, lambda: window_mask(length, self.prefix + length, window, self._device)
+        keys = self.prefix + length
+        seen_LT: Tensor = self._mask(
+            "block", length, window, lambda: window_mask(length, keys, window, self._device)
         )
+        return seen_LT
 
     def block_mask(self, window: int | None) -> Any:
         """FlexAttention's block mask of the whole row."""

@@ -21,15 +21,16 @@ class LocalSampler:
         max_new_tokens: int,
         temperature: float,
         top_p: float,
+        stops: Sequence[str],
     ) -> None:
-        """Load the model.
+        """Load the model; an answer ends before any of `stops`.
 
         Raises:
             ModelError: there is no such model, or it cannot be used here.
         """
         self._loaded = load(model, dtype=dtype)
         self._batch, self._max_new_tokens = batch, max_new_tokens
-        self._temperature, self._top_p = temperature, top_p
+        self._temperature, self._top_p, self._stops = temperature, top_p, stops
 
     def sample(self, prompts: Sequence[Prompt], *, on_answers: OnAnswers) -> Ended:
         """Decode all samples; prompts of one schema had better stand side by side."""
@@ -44,6 +45,7 @@ class LocalSampler:
             temperature=self._temperature,
             top_p=self._top_p,
             batch=self._batch,
+            stops=self._stops,
         )
         for place, one in written:
             p, k = places[place]

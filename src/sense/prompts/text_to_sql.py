@@ -104,6 +104,16 @@ def split_prompt(prompt: str) -> SplitPrompt:
     )
 
 
+def stops(trained_format: str | None) -> tuple[str, ...]:
+    """Return the texts behind which nothing of an answer is read.
+
+    Args:
+        trained_format: the prompt format that the model was trained with; such a model writes a query on one
+            line. None: another, which writes as it likes until it asks itself the next question.
+    """
+    return ("\nquestion:", "\nevidence:") if trained_format is None else ("\n",)
+
+
 def format_of(prompt_format: str) -> Format:
     """Look up a format.
 

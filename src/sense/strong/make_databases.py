@@ -34,7 +34,12 @@ class Made:
 
 
 def make_databases(
-    databases: Sequence[SynthDatabase | OwnDatabase], items: Sequence[Item], data: Path, *, fill_rows: int, seed: int
+    databases: Sequence[SynthDatabase | OwnDatabase],
+    items: Sequence[Item],
+    data: Path,
+    *,
+    fill_rows: int,
+    seed: int,
 ) -> Made:
     """Build every database anew; top its tables up to `fill_rows` rows, 0: leave them as written."""
     made = Made()

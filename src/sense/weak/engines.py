@@ -15,6 +15,7 @@ from sense.llms.base import KnownReplies
 from sense.llms.batch_files import Endpoint, Reply
 from sense.llms.remote import RemoteSampler, RemoteSettings
 from sense.llms.sampler import Sampler
+from sense.prompts.text_to_sql import stops
 
 if TYPE_CHECKING:
     from sense.llms.budget import Caps
@@ -138,6 +139,7 @@ def _local(model: WeakModel, asked: Sampling) -> Sampler:
         max_new_tokens=asked.max_new_tokens,
         temperature=asked.temperature,
         top_p=asked.top_p,
+        stops=stops(store.prompt_format_of(model.model)),
     )
 
 

@@ -79,7 +79,7 @@ class Config(StageConfig):
     samples: Annotated[int, Field(ge=1)] = Field(8, description="samples of each question")
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="sampling temperature")
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.95, description="draw from the likeliest tokens of this mass; 64 at most, where the model runs here"
+        0.95, description="draw from the likeliest tokens of this mass"
     )
     max_new_tokens: Annotated[int, Field(ge=1)] = Field(
         96, description="a sample is cut after so many tokens"
