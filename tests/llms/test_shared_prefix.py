@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +10,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
-from tiny_models import make_model, peft_reads_an_old_name
+from tiny_models import make_model, peft_reads_an_old_name, save_model
 from torch import Tensor
 
 from sense.errors import ModelError
 from sense.llms.branched_row import BranchedRow
+from sense.llms.local import load
 from sense.llms.shared_prefix import ATTENTION_NAME, use_shared_prefix
 
 TOLERANCE = 1e-5  # relative, in float32: only the order of sums differs
@@ -157,6 +159,12 @@ def test_no_token_sees_a_later_one() -> None:
 def test_what_is_not_computed_is_refused(kind: str, config: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=f"{kind}.*{message}"):
         use_shared_prefix(make_model(kind, **config))
+
+
+def test_attention_that_computes_something_else_is_refused_by_its_values(tmp_path: Path) -> None:
+    settings = {"num_local_experts": 2, "num_experts_per_tok": 1, "head_dim": 16}  # and attention sinks
+    with pytest.raises(ModelError, match=r"gpt_oss.*not what a shared prefix computes"):
+        load(str(save_model(tmp_path / "sinks", "gpt_oss", **settings)))
 
 
 def test_a_model_that_could_slide_but_does_not_is_taken() -> None:

@@ -154,7 +154,8 @@ def test_the_best_weights_of_all_evaluations_are_kept(llama_folder: Path, pets_a
     lines = jsonl.read_objects(out / "metrics.jsonl")
     losses = [line["eval_loss"] for line in lines]
     assert all(0 <= line["eval_ex"] <= 1 and line["eval_n"] == 1 for line in lines)
-    assert summary["eval_loss"] == losses[-1]
+    assert summary["eval_loss"] == min(losses)
+    assert losses[summary["best_step"] - 1] == min(losses)
     config = Config.parse(
         {"model": str(out / "model"), "data": pets_and_shops, "bf16": False} | settings, where="t"
     )
@@ -171,9 +172,44 @@ def test_a_model_says_how_it_was_made_and_is_asked(llama_folder: Path, pets_and_
     assert str(llama_folder.parent) not in card  # a folder of this machine says nothing to others
 
 
+def test_questions_without_sql_are_nothing_to_evaluate_on(llama_folder: Path, pets_and_shops: Path) -> None:
+    write_split(pets_and_shops, "valid", ("A?", "SELECT 1"), ("B?", " "))
+    with pytest.raises(DataError, match="question 1 has no SQL to compare with"):
+        sft(llama_folder, pets_and_shops, valid_data=pets_and_shops)
+    assert not folder(pets_and_shops).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        pytest.param("tensorbord", "unknown tracker 'tensorbord'; did you mean 'tensorboard'", id="unknown"),
+        pytest.param("clearml", "pip install clearml", id="not installed"),
+    ],
+)
+def test_a_tracker_that_is_not_there_is_refused(
+    llama_folder: Path, pets_and_shops: Path, name: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        sft(llama_folder, pets_and_shops, report_to=[name])
+    assert not folder(pets_and_shops).exists()
+
+
+def test_what_a_launcher_says_of_precision_gives_way(
+    llama_folder: Path, pets_and_shops: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = sft(llama_folder, pets_and_shops).summary["loss_first"]
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    config = Config.parse(
+        {"model": str(llama_folder), "data": pets_and_shops, "epochs": 1, "bf16": False, "seed": 3}, where="t"
+    )
+    again = run(config, RunDir(pets_and_shops.parent / "again", stage="sft", config=config)).summary
+    assert again["loss_first"] == first
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        pytest.param({"eval_steps": 5}, "give valid_data", id="evaluate on nothing"),
         pytest.param({"quantize": "4bit"}, "give lora_rank", id="4 bits without adapters"),
         pytest.param({"keep_best": "loss"}, "give valid_data", id="best of nothing"),
         pytest.param(

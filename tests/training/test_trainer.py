@@ -24,6 +24,7 @@ from transformers import AutoModelForCausalLM
 from sense import jsonl
 from sense.errors import ModelError
 from sense.llms.local import Loaded, load
+from sense.training.best import Best, Evaluation
 from sense.training.objectives import sft_loss
 from sense.training.pack import Pack
 from sense.training.trainer import remove_checkpoints, totals, train
@@ -144,6 +145,33 @@ def test_a_loss_that_is_no_number_stops_and_names_the_step(
     with pytest.raises(ModelError, match=rf"loss is {value} at step 2 \(examples \d/\d"):
         run(loaded, tmp_path, loss=breaks)
     assert [line["step"] for line in jsonl.read_objects(tmp_path / "metrics.jsonl")] == [1]
+
+
+def test_a_gradient_that_is_no_number_stops_before_the_weights_are_changed(
+    loaded: Loaded, tmp_path: Path
+) -> None:
+    seen: list[Pack] = []
+
+    def breaks(model: torch.nn.Module, pack: Pack) -> tuple[Tensor, dict[str, float]]:
+        seen.append(pack)
+        total, shown = sft_loss(model, pack)
+        # A square root of 0 is a number, and its slope is none.
+        return total + ((total * 0.0).sqrt() if len(seen) == 4 else 0.0), shown
+
+    with pytest.raises(ModelError, match="gradient is not a number at step 2: training stopped before"):
+        run(loaded, tmp_path, loss=breaks)
+    assert all(parameter.isfinite().all() for parameter in loaded.model.parameters())
+
+
+def test_weights_are_not_chosen_by_a_figure_that_is_no_number(loaded: Loaded, tmp_path: Path) -> None:
+    best = Best(
+        tmp_path / "best", Evaluation(measure=dict, every=1, keep="eval_loss", higher_is_better=False)
+    )
+    best.offer(loaded.model, {"eval_loss": 1.0}, step=1)
+    with pytest.raises(ModelError, match="eval_loss is not a number at step 2"):
+        best.offer(loaded.model, {"eval_loss": math.nan}, step=2)
+    best.offer(loaded.model, {"eval_loss": 5.0}, step=3)
+    assert best.restore(loaded.model, label="t") == 1
 
 
 def start(model: Path, folder: Path) -> subprocess.Popen[str]:

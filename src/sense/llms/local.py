@@ -22,7 +22,7 @@ from transformers.utils import logging
 from sense.errors import ModelError
 from sense.llms import store
 from sense.llms.decoder import Answer, Decoder, Job
-from sense.llms.shared_prefix import use_shared_prefix
+from sense.llms.shared_prefix import check_shared_prefix, use_shared_prefix
 
 __all__ = ["Answer", "Continuation", "Dtype", "Job", "Loaded", "answer", "best_dtype", "load", "sample"]
 
@@ -87,10 +87,12 @@ def load(name: str, *, dtype: Dtype = "float32") -> Loaded:
         raise ModelError(f"{name}: weights are missing: {sorted(found['missing_keys'])[0]!r}, ...")
     if tokenizer.eos_token_id is None:
         raise ModelError(f"{name}: its tokenizer has no end-of-text token, so no answer would ever end")
+    native = model.config._attn_implementation
     use_shared_prefix(model)
     if torch.cuda.is_available():
         model = model.to("cuda")
     model.eval()
+    check_shared_prefix(model, native=native)
     return Loaded(model=cast(PreTrainedModel, model), tokenizer=tokenizer, folder=folder)
 
 

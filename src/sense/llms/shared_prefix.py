@@ -9,8 +9,8 @@ prefix. The result is that of separate rows; only the work is less.
 
 Both enter a transformers model as an attention function and one keyword argument of its forward pass, so any
 decoder that uses the attention interface with causal attention, whole or in a sliding window, can run them.
-What is not supported is refused by `use_shared_prefix`: logit soft-capping, attention sinks, layers without
-attention.
+What is not supported is refused: by name where a config tells it (`use_shared_prefix`), and by value where it
+does not, such as attention sinks (`check_shared_prefix`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from sense.llms.branched_row import BranchedRow, attend_branched, attend_causal
 from sense.llms.prefix_cache import PrefixCache, attend_cached
 
 ATTENTION_NAME = "sense_shared_prefix"
+# Nats that rounding may set two ways of computing apart, of tokens that are not all but impossible.
+MOST_APART = {torch.float32: 1e-2, torch.bfloat16: 0.25}
+LIKELY = -15.0
 LAYERS = {"full_attention", "sliding_attention"}  # kinds of layers, as transformers' configs name them
 
 
@@ -44,7 +47,6 @@ def use_shared_prefix(model: PreTrainedModel) -> None:
         )
     for name in (
         "attn_logit_softcapping",
-        "attention_sinks",
         "attention_dropout",
         "use_bidirectional_attention",
     ):
@@ -53,6 +55,42 @@ def use_shared_prefix(model: PreTrainedModel) -> None:
     if not getattr(model, "_supports_attention_backend", False) or not hasattr(config, "num_key_value_heads"):
         raise ModelError(f"model type {kind!r} does not use the attention interface of transformers")
     model.set_attn_implementation(ATTENTION_NAME)
+
+
+@torch.no_grad()
+def check_shared_prefix(model: PreTrainedModel, *, native: str) -> None:
+    """Compare a few log-probabilities with those of the model's own attention.
+
+    Args:
+        model: a model that `use_shared_prefix` has taken.
+        native: the attention it had before.
+
+    Raises:
+        ModelError: they differ, or the model does not run on a shared prefix.
+    """
+    kind = model.config.get_text_config().model_type
+    rows = [[*range(1, 7), *range(7, 10)], [*range(1, 7), *range(11, 15)]]
+    row = BranchedRow(prefix=6, lengths=[3, 4], device=model.device)
+    ids = torch.tensor([[*rows[0], *rows[1][6:]]], device=model.device)
+    try:
+        output = model(input_ids=ids, position_ids=row.position_ids, branched_row=row, use_cache=False)
+        found = output.logits[0, 6:].float().log_softmax(dim=-1)
+        model.set_attn_implementation(native)
+        plain = [model(input_ids=ids.new_tensor([own]), use_cache=False).logits[0, 6:] for own in rows]
+        expected = torch.cat(plain).float().log_softmax(dim=-1)
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"model type {kind!r} does not run on a shared prefix: {str(error).splitlines()[0]}"
+        ) from None
+    finally:
+        model.set_attn_implementation(ATTENTION_NAME)
+    most = MOST_APART.get(model.dtype, MOST_APART[torch.bfloat16])
+    apart = (found - expected).abs()[expected > LIKELY].max().item() if expected.isfinite().all() else 0.0
+    if not apart <= most:
+        raise ModelError(
+            f"model type {kind!r}: its attention is not what a shared prefix computes: log-probabilities "
+            f"are {apart:.2g} apart"
+        )
 
 
 def _attention(

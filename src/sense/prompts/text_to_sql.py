@@ -104,6 +104,11 @@ def split_prompt(prompt: str) -> SplitPrompt:
     )
 
 
+def may_be(prompt: str, prompt_format: str) -> bool:
+    """Tell whether a prompt may be of a format, by how its schema begins."""
+    return prompt.startswith("database ") == (format_of(prompt_format).schema_text is compact)
+
+
 def stops(trained_format: str | None) -> tuple[str, ...]:
     """Return the texts behind which nothing of an answer is read.
 

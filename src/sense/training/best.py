@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from sense.errors import ModelError
 from sense.progress import is_follower, say
 from sense.rundir import write_json
 from sense.training import processes
@@ -45,13 +47,21 @@ class Best:
 
     def forget_after(self, step: int) -> None:
         """Drop weights of a step that is about to be done again."""
+        if is_follower():
+            return
         kept = self._kept()
-        if kept and kept["step"] > step and not is_follower():
+        if kept and kept["step"] > step:
             shutil.rmtree(self._folder)
 
     def offer(self, model: torch.nn.Module, figures: Mapping[str, float], *, step: int) -> None:
-        """Keep the weights if they are better than those there."""
+        """Keep the weights if they are better than those there.
+
+        Raises:
+            ModelError: the figure to go by is not a number.
+        """
         value = self._sign * figures[self._name]
+        if math.isnan(value):
+            raise ModelError(f"{self._name} is not a number at step {step}: training stopped")
         kept = self._kept()
         if kept and kept["value"] >= value:
             return
@@ -61,15 +71,17 @@ class Best:
         part.replace(self._folder / "weights.safetensors")
         write_json(self._folder / "best.json", {"step": step, "value": value})
 
-    def restore(self, model: torch.nn.Module, *, label: str) -> None:
-        """Give the model the best weights."""
+    def restore(self, model: torch.nn.Module, *, label: str) -> int:
+        """Give the model the best weights, and tell of which step they are."""
         processes.wait()
         weights = load_file(self._folder / "weights.safetensors")
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if name in weights:
                     parameter.copy_(weights[name])
-        say(f"{label}: the weights of step {self._kept()['step']} were the best by {self._name} and are kept")
+        step: int = self._kept()["step"]
+        say(f"{label}: the weights of step {step} were the best by {self._name} and are kept")
+        return step
 
     def _kept(self) -> dict[str, Any]:
         file = self._folder / "best.json"

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from sense import jsonl
 from sense.errors import DataError
 from sense.progress import is_follower, say
-from sense.prompts.text_to_sql import split_prompt
+from sense.prompts.text_to_sql import may_be, split_prompt
 from sense.records import PreferencePair
 from sense.rundir import RunDir
 from sense.stage import InputPath, Outcome
@@ -86,8 +86,9 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     learnable = session.lay_out(rows, loaded, config, label="dpo")
     _check_tokens(learnable.steps, config)
     evaluation = make_evaluation(config, loaded)
-    resumed = run_dir.start(need_bytes=session.disk_needed(loaded))
-    if not session.is_saved(run_dir):
+    resumed = run_dir.start(need_bytes=session.disk_needed(loaded, config))
+    saved = session.is_saved(run_dir)
+    if not saved:
         references = find_references(
             loaded, learnable.steps, config, file=run_dir / "references.jsonl", resumed=resumed
         )
@@ -123,10 +124,11 @@ def _check(pairs: Sequence[PreferencePair], config: Config) -> None:
         seen.add(pair.id)
         if not pair.prompt.strip():
             raise DataError(f"{config.pairs}: pair {pair.id!r}: the prompt is empty")
-        if not split_prompt(pair.prompt).schema:
+        if not split_prompt(pair.prompt).schema or not may_be(pair.prompt, config.prompt_format):
             raise DataError(
-                f"{config.pairs}: pair {pair.id!r}: the prompt is of another format: "
-                "a schema is expected, then a line that begins with 'evidence: ' or 'question: '"
+                f"{config.pairs}: pair {pair.id!r}: the prompt is of another format than "
+                f"{config.prompt_format!r}; a schema is expected, then a line that begins with 'evidence: ' "
+                f"or 'question: '"
             )
         if pair.chosen.strip() == pair.rejected.strip():
             raise DataError(f"{config.pairs}: pair {pair.id!r}: chosen and rejected are the same")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -23,7 +24,8 @@ def join() -> None:
     if count() > 1:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        PartialState(cpu=not torch.cuda.is_available())
+        # The others wait while the first one computes references or evaluates, which may take hours.
+        PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=2))
 
 
 def count() -> int:

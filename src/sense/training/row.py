@@ -83,7 +83,8 @@ def _chunked_head(model: Any, targets_N: Tensor) -> Iterator[bool]:
     """
     inner = model.module if hasattr(model, "module") else model  # in a wrapper for several processes
     head = inner.get_output_embeddings()
-    changed = any(getattr(inner.config, name, None) not in (None, 1.0) for name in CHANGES_LOGITS)
+    config = inner.config.get_text_config()
+    changed = any(getattr(config, name, None) not in (None, 1.0) for name in CHANGES_LOGITS)
     if changed or len(targets_N) * head.weight.shape[0] <= CHUNK_LOGITS:
         yield False
         return

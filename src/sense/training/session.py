@@ -94,11 +94,14 @@ def _load_quantized(name: str) -> Loaded:
     return Loaded(model=model, tokenizer=tokenizer, folder=store.resolve(name))
 
 
-def disk_needed(loaded: Loaded) -> int:
-    """Bytes that checkpoints and the saved model may take."""
+def disk_needed(loaded: Loaded, config: TrainingConfig) -> int:
+    """Bytes that checkpoints, best weights and the saved model may take."""
     trainable: int = sum(p.numel() for p in loaded.model.parameters() if p.requires_grad)
     everything: int = sum(p.numel() for p in loaded.model.parameters())
-    return BYTES_PER_PARAMETER * trainable + 4 * everything
+    if config.quantize == "4bit":
+        everything *= 2  # two weights lie in one byte
+    best = 2 * 4 * trainable if config.keep_best != "no" else 0
+    return BYTES_PER_PARAMETER * trainable + 4 * everything + best
 
 
 class Learnable(NamedTuple):
@@ -212,8 +215,11 @@ def hyperparameters_of(config: TrainingConfig) -> Hyperparameters:
 
 
 def is_saved(run_dir: RunDir) -> bool:
-    """Tell whether the run's model is there, as when a kill came between its saving and the run's end."""
-    return (run_dir / "model" / store.MARKS_FILE).exists()
+    """Tell whether the run's model is there, as when a kill came between its saving and the run's end.
+
+    All processes take the first one's answer, which is given after it has made the folder ready.
+    """
+    return processes.agree((run_dir / "model" / store.MARKS_FILE).exists())
 
 
 def save(

@@ -11,12 +11,24 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from sense.databases import spider
-from sense.errors import ConfigError
+from sense.errors import ConfigError, nearest
 from sense.llms import store
 from sense.prompts.text_to_sql import DEFAULT_FORMAT, format_of
 from sense.stage import InputPath, ModelName, StageConfig, is_made
 
 DEFAULT_PACK_TOKENS = 4096  # some 4 GiB of activations for a model of 135 M parameters
+
+# Trackers that transformers reports to, and the packages of which one is needed.
+TRACKERS = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
+    "comet_ml": ("comet_ml",),
+    "clearml": ("clearml",),
+    "dvclive": ("dvclive",),
+    "swanlab": ("swanlab",),
+    "trackio": ("trackio",),
+}
 
 
 class TrainingConfig(StageConfig):
@@ -35,7 +47,9 @@ class TrainingConfig(StageConfig):
     )
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW's weight decay")
     branches_per_pack: Annotated[int, Field(ge=1)] = Field(
-        16, description="at most so many answers share one copy of a schema in a forward pass"
+        16,
+        description="at most so many answers share one copy of a schema in a forward pass; "
+        "a pair is two of them, and there is at least one",
     )
     pack_tokens: Annotated[int, Field(ge=16)] = Field(
         DEFAULT_PACK_TOKENS, description="at most so many tokens in a pack; bounds the memory"
@@ -93,6 +107,8 @@ class TrainingConfig(StageConfig):
             raise ValueError("quantize: 4-bit weights cannot be trained themselves; give lora_rank, 16 say")
         if self.keep_best != "no" and self.valid_data is None:
             raise ValueError("keep_best: there is nothing to choose by; give valid_data")
+        if self.eval_steps and self.valid_data is None:
+            raise ValueError("eval_steps: there is nothing to evaluate on; give valid_data")
         if self.keep_best == "ex" and not self.eval_ex:
             raise ValueError("keep_best: ex needs eval_ex")
         return self
@@ -105,5 +121,11 @@ class TrainingConfig(StageConfig):
             spider.check_split(self.valid_data, self.valid_split)
         if self.valid_data is not None and os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
             raise ConfigError("valid_data: not while the model lies in shards (FSDP); evaluate afterwards")
+        for name in self.report_to:
+            if name not in TRACKERS:
+                raise ConfigError(f"report_to: unknown tracker {name!r}; {nearest(name, TRACKERS)}")
+            if not any(find_spec(package) for package in TRACKERS[name]):
+                package = TRACKERS[name][0]
+                raise ConfigError(f"report_to: {package} is not installed: pip install {package}")
         if self.quantize != "no" and find_spec("bitsandbytes") is None:
             raise ConfigError("quantize: bitsandbytes is not installed: pip install bitsandbytes")

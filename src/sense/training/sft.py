@@ -13,7 +13,7 @@ from sense import jsonl
 from sense.databases import spider
 from sense.errors import DataError
 from sense.progress import is_follower
-from sense.prompts.text_to_sql import Prompter, completion
+from sense.prompts.examples import examples_of
 from sense.records import SftExample
 from sense.rundir import RunDir
 from sense.stage import InputPaths, Outcome, is_made
@@ -50,10 +50,11 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     rows = [(str(example.id), example.prompt, [example.completion]) for example in examples]
     learnable = session.lay_out(rows, loaded, config, label="sft")
     evaluation = make_evaluation(config, loaded)
-    run_dir.start(need_bytes=session.disk_needed(loaded))
+    run_dir.start(need_bytes=session.disk_needed(loaded, config))
+    saved = session.is_saved(run_dir)
     if not is_follower():
         jsonl.write(run_dir / "examples.jsonl", examples)
-    if not session.is_saved(run_dir):
+    if not saved:
         gathered = trainer.train(
             loaded.model,
             learnable.steps,
@@ -76,30 +77,11 @@ def make_examples(config: Config) -> list[SftExample]:
     """
     examples: list[SftExample] = []
     for number, folder in enumerate(config.data):
-        examples += _of_folder(folder, config, prefix=f"{number}:" if len(config.data) > 1 else "")
+        prefix = f"{number}:" if len(config.data) > 1 else ""
+        examples += examples_of(folder, config.split, prompt_format=config.prompt_format, prefix=prefix)
     if not examples:
         raise DataError(f"{config.data[0]}: split {config.split!r} has no questions")
     if 0 < config.limit < len(examples):
         chosen = sorted(random.Random(config.seed).sample(range(len(examples)), config.limit))
         examples = [examples[i] for i in chosen]
-    return examples
-
-
-def _of_folder(folder: Path, config: Config, *, prefix: str) -> list[SftExample]:
-    questions = spider.load_questions(folder, config.split)
-    prompter = Prompter(folder, prompt_format=config.prompt_format)
-    examples: list[SftExample] = []
-    for question in questions:
-        if not completion(question.gold_sql).strip():
-            raise DataError(
-                f"{folder}: split {config.split!r}: question {question.id!r} has no SQL to learn from"
-            )
-        examples.append(
-            SftExample(
-                id=f"{prefix}{question.id}" if prefix else question.id,
-                db_id=question.db_id,
-                prompt=prompter.prompt(question),
-                completion=completion(question.gold_sql),
-            )
-        )
     return examples

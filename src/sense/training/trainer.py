@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,10 +27,13 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from sense import jsonl
 from sense.errors import ModelError
 from sense.progress import Meter, is_follower, say
+from sense.rundir import write_json
 from sense.training import processes
 from sense.training.best import Best, Evaluation
 from sense.training.pack import Pack
 
+NOT_OURS = frozenset({"loss", "learning_rate", "grad_norm", "epoch"})  # of a log: what Trainer puts in
+BEST_FILE = "best.json"  # which step's weights were kept, where not the last one's
 COMPLETE = "complete"  # written into a checkpoint when all else of it is on the disk
 
 # From a model and a pack: the summed loss of its items, and sums of what is to be shown beside it.
@@ -95,6 +100,9 @@ def train(
     processes.wait()
     if hyperparameters.gradient_checkpointing:
         cast(Any, model).activation_checkpointing_enable({"use_reentrant": False})
+    # What a launcher says of precision or a tracker of its folder gives way to the run's own.
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if hyperparameters.bf16 else "no"
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
     args = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         max_steps=len(steps),
@@ -123,7 +131,7 @@ def train(
     with contextlib.ExitStack() as stack:
         metrics = None if is_follower() else stack.enter_context(jsonl.Appender(metrics_path))
         meter = Meter(label, total=len(steps), done=done)
-        keeper = _Bookkeeper(metrics, meter, sums, hyperparameters.checkpoint_minutes * 60)
+        keeper = _Bookkeeper(metrics, meter, hyperparameters.checkpoint_minutes * 60)
         keeper.model, keeper.evaluation, keeper.best = model, evaluation, best
         trainer = _PackTrainer(
             model=model,
@@ -132,7 +140,7 @@ def train(
             data_collator=_first,
             callbacks=[keeper],
         )
-        trainer.pack_loss, trainer.sums = pack_loss, sums
+        trainer.pack_loss, trainer.sums, trainer.evaluated = pack_loss, sums, keeper.evaluated
         trainer.loss_is_scaled_for_ga = True
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
@@ -141,7 +149,9 @@ def train(
         finally:
             meter.close()
     if best:
-        best.restore(model, label=label)
+        kept = best.restore(model, label=label)
+        if not is_follower():
+            write_json(folder / BEST_FILE, {"step": kept})
     return trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
 
 
@@ -151,15 +161,20 @@ def totals(folder: Path) -> dict[str, float]:
         return {}
     lines = jsonl.read_objects(folder / "metrics.jsonl")
     last = lines[-max(1, len(lines) // 10) :]
-    evaluated = [line for line in lines if "eval_loss" in line]
-    ends = {name: value for name, value in (evaluated or [{}])[-1].items() if name.startswith("eval_")}
+    shown: dict[str, Any] = next((line for line in reversed(lines) if "eval_loss" in line), {})
+    best: dict[str, int] = {}
+    if (folder / BEST_FILE).exists():
+        best = {"best_step": json.loads((folder / BEST_FILE).read_text(encoding="utf-8"))["step"]}
+        shown = next(line for line in lines if line["step"] == best["best_step"])
+    figures = {name: value for name, value in shown.items() if name.startswith("eval_")}
     return {
         "steps": len(lines),
         "tokens": sum(line["tokens"] for line in lines),
         "tokens_unpacked": sum(line["tokens_unpacked"] for line in lines),
         "loss_first": round(lines[0]["loss"], 4),
         "loss_last_tenth": round(sum(line["loss"] for line in last) / len(last), 4),
-        **ends,
+        **figures,
+        **best,
     }
 
 
@@ -201,6 +216,7 @@ class _PackTrainer(Trainer):  # type: ignore[misc]
 
     pack_loss: PackLoss
     sums: _Sums
+    evaluated: dict[str, float]
 
     def compute_loss(
         self,
@@ -215,10 +231,13 @@ class _PackTrainer(Trainer):  # type: ignore[misc]
         total, shown = self.pack_loss(model, pack)
         if not torch.isfinite(total):
             ids = ", ".join(example.id for example in pack.examples[:3])
-            raise ModelError(
+            message = (
                 f"the loss is {total.item()} at step {self.state.global_step + 1} (examples {ids}, ...): "
                 f"training stopped; a lower learning_rate may help"
             )
+            if is_follower():  # the first process, which speaks else, does not know these examples
+                sys.stderr.write(f"sense: error: {message}\n")
+            raise ModelError(message)
         branches = pack.branches
         self.sums.add(
             {name: value / pack.denominator for name, value in shown.items()}
@@ -229,6 +248,16 @@ class _PackTrainer(Trainer):  # type: ignore[misc]
         )
         # What several processes compute is averaged, and a step's loss is their sum.
         return total / pack.denominator * processes.count()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Put what is shown beside the loss into the log, for trackers too."""
+        if "loss" in logs:
+            sums = processes.add_up(self.sums.values)
+            logs |= {name: round(value, 6) for name, value in sums.items()} | self.evaluated
+            logs |= {name: round(logs[name]) for name in ("tokens", "tokens_unpacked") if name in logs}
+            self.sums.values.clear()
+            self.evaluated.clear()
+        super().log(logs, start_time)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
@@ -249,10 +278,19 @@ class _Bookkeeper(TrainerCallback):  # type: ignore[misc]
     evaluation: Evaluation | None
     best: Best | None
 
-    def __init__(self, metrics: jsonl.Appender | None, meter: Meter, sums: _Sums, every_s: float) -> None:
-        self._metrics, self._meter, self._sums, self._every_s = metrics, meter, sums, every_s
+    def __init__(self, metrics: jsonl.Appender | None, meter: Meter, every_s: float) -> None:
+        self._metrics, self._meter, self._every_s = metrics, meter, every_s
         self._saved = time.monotonic()
-        self._evaluated: dict[str, float] = {}
+        self.evaluated: dict[str, float] = {}
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm: Any = torch.nn.utils.get_total_norm(gradients)
+        if not torch.isfinite(norm.full_tensor() if hasattr(norm, "full_tensor") else norm):
+            raise ModelError(
+                f"the gradient is not a number at step {state.global_step + 1}: training stopped before the "
+                f"weights were changed; a lower learning_rate may help"
+            )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:  # noqa: ARG002
         due = time.monotonic() - self._saved >= self._every_s and state.global_step < state.max_steps
@@ -269,10 +307,10 @@ class _Bookkeeper(TrainerCallback):  # type: ignore[misc]
     def _evaluate(self, evaluation: Evaluation, step: int) -> None:
         if not is_follower():
             self.model.eval()
-            self._evaluated = evaluation.measure(self.model)
+            self.evaluated.update(evaluation.measure(self.model))
             self.model.train()
             if self.best is not None:
-                self.best.offer(self.model, self._evaluated, step=step)
+                self.best.offer(self.model, self.evaluated, step=step)
         processes.wait()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:  # noqa: ARG002
@@ -280,12 +318,7 @@ class _Bookkeeper(TrainerCallback):  # type: ignore[misc]
             return
         line = {"step": state.global_step, "loss": logs["loss"], "learning_rate": logs["learning_rate"]}
         line |= {"grad_norm": float(logs.get("grad_norm", 0.0))}
-        sums = processes.add_up(self._sums.values)
-        line |= {name: round(value, 6) for name, value in sums.items()}
-        line |= {name: round(line[name]) for name in ("tokens", "tokens_unpacked") if name in line}
-        line |= self._evaluated
-        self._sums.values.clear()
-        self._evaluated = {}
+        line |= {name: value for name, value in logs.items() if name not in NOT_OURS}
         if self._metrics is not None:
             self._metrics.add(line)
         self._meter.advance(note=f"loss {logs['loss']:.3f}")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from sense.databases import spider
+from sense.errors import DataError
 from sense.execution.outcome import Match
 from sense.execution.pool import CompareJob, compare_queries, default_gold_store
 from sense.execution.rules import Rule
 from sense.execution.run import Limits
-from sense.llms.local import Continuation, Loaded, answer
+from sense.llms.local import Job, Loaded, sample
+from sense.progress import say
 from sense.prompts.extract import extract_sql
-from sense.prompts.text_to_sql import Prompter, completion, split_prompt
-from sense.records import Question
+from sense.prompts.text_to_sql import Prompter, completion, split_prompt, stops
 from sense.training.best import Evaluation
 from sense.training.objectives import sft_loss
 from sense.training.pack import plan_steps
@@ -23,6 +23,7 @@ from sense.training.settings import TrainingConfig
 from sense.training.tokens import tokenize
 
 MAX_NEW_TOKENS = 128
+BATCH = 96
 LIMITS = Limits(timeout_s=10)
 
 
@@ -41,16 +42,18 @@ class Validation:
         count = min(config.valid_questions, len(questions))
         self._questions = [questions[i * len(questions) // count] for i in range(count)]
         self._prompter = Prompter(self._data, prompt_format=config.prompt_format)
-        rows = [
-            (str(q.id), self._prompter.prompt(q), [completion(q.gold_sql)])
-            for q in self._questions
-            if q.gold_sql
-        ]
-        fitting = [
-            example
-            for example in tokenize(rows, loaded.tokenizer)
-            if len(example.schema) + len(example.branches[0]) <= config.max_tokens
-        ]
+        without = next((q.id for q in self._questions if not completion(q.gold_sql).strip()), None)
+        if without is not None:
+            raise DataError(
+                f"{self._data}: split {config.valid_split!r}: question {without!r} has no SQL to compare with"
+            )
+        rows = [(str(q.id), self._prompter.prompt(q), [completion(q.gold_sql)]) for q in self._questions]
+        examples = tokenize(rows, loaded.tokenizer)
+        fitting = [e for e in examples if len(e.schema) + len(e.branches[0]) <= config.max_tokens]
+        if not fitting:
+            raise DataError(f"valid_data: no question of at most {config.max_tokens} tokens in {self._data}")
+        if len(fitting) < len(examples):
+            say(f"valid_data: {len(examples) - len(fitting)} questions are too long to take part in the loss")
         self._steps = plan_steps(
             fitting,
             epochs=1,
@@ -73,35 +76,34 @@ class Validation:
     @torch.no_grad()
     def _loss(self, model: torch.nn.Module) -> float:
         packs = [pack for step in self._steps for pack in step]
-        if not packs:
-            return float("nan")
         return sum(sft_loss(model, pack)[0].item() for pack in packs) / sum(
             pack.denominator for pack in packs
         )
 
     def _execution_accuracy(self, model: Any) -> float:
         loaded = Loaded(model=model, tokenizer=self._loaded.tokenizer, folder=self._loaded.folder)
-        by_database: dict[str, list[Question]] = {}
-        for question in self._questions:
-            by_database.setdefault(question.db_id, []).append(question)
-        jobs: list[CompareJob] = []
-        for db_id, questions in by_database.items():
-            asked = [Continuation(text=split_prompt(self._prompter.prompt(q)).question) for q in questions]
-            written = answer(
-                loaded,
-                self._prompter.schema_text(db_id),
-                asked,
-                max_new_tokens=MAX_NEW_TOKENS,
-                batch=len(asked),
+        asked = sorted(self._questions, key=lambda question: question.db_id)  # a schema's stand side by side
+        jobs = (
+            Job(
+                schema=self._prompter.schema_text(q.db_id),
+                text=split_prompt(self._prompter.prompt(q)).question,
             )
-            answers = [one for batch in written for one in batch]
-            files: tuple[Path, ...] = spider.database_files(self._data, db_id)
-            jobs += [
-                CompareJob(files, question.gold_sql, extract_sql(one.text), Rule.OWN)
-                for question, one in zip(questions, answers, strict=True)
-            ]
-        found = compare_queries(jobs, limits=LIMITS, gold_store=default_gold_store())
-        return sum(each.match is Match.SAME for each in found) / len(jobs)
+            for q in asked
+        )
+        written = sample(
+            loaded, jobs, max_new_tokens=MAX_NEW_TOKENS, batch=BATCH, stops=stops(self._config.prompt_format)
+        )
+        comparisons = [
+            CompareJob(
+                spider.database_files(self._data, asked[index].db_id),
+                asked[index].gold_sql,
+                extract_sql(one.text),
+                Rule.OWN,
+            )
+            for index, one in written
+        ]
+        found = compare_queries(comparisons, limits=LIMITS, gold_store=default_gold_store())
+        return sum(each.match is Match.SAME for each in found) / len(comparisons)
 
 
 def make_evaluation(config: TrainingConfig, loaded: Loaded) -> Evaluation | None:
