@@ -80,6 +80,12 @@ def test_original_comes_byte_for_byte(tmp_path: Path) -> None:
     assert (tmp_path / "pets.sqlite").read_bytes() == database_files(tmp_path, "pets")[0].read_bytes()
 
 
+def test_the_mark_of_a_private_database_comes_too(tmp_path: Path) -> None:
+    (tmp_path / "PRIVATE").write_text("mine")
+    build(tmp_path, [OLD])
+    assert (database_files(tmp_path, "pets")[0].parent / "PRIVATE").read_text() == "mine"
+
+
 def test_changes_that_wait_beside_the_original_come_too(tmp_path: Path) -> None:
     original = tmp_path / "pets.sqlite"
     with closing(sqlite3.connect(original)) as connection:

@@ -122,3 +122,10 @@ def test_a_file_that_is_no_json_lines_is_named(tmp_path: Path, content: str) -> 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_replies([tmp_path / "none.jsonl"])
+
+
+@pytest.mark.parametrize(("tokens", "known"), [(10**9, 10**9), (10**9 + 1, 0), (10**400, 0), (-1, 0)])
+def test_a_count_of_tokens_that_cannot_be_is_left_out(tmp_path: Path, tokens: int, known: int) -> None:
+    usage = {"prompt_tokens": tokens, "completion_tokens": tokens}
+    found = replies(tmp_path, line("a", response={"status_code": 200, "body": body(usage=usage)}))
+    assert (found["a"].prompt_tokens, found["a"].completion_tokens) == (known, known)

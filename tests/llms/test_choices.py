@@ -39,6 +39,23 @@ CHAT = {"message": {"content": "a"}, "finish_reason": "stop"}
         pytest.param(
             CHAT | {"logprobs": {"token_logprobs": 7}}, Sampled("a", None, 3, True), id="logprobs are none"
         ),
+        *(
+            pytest.param(
+                CHAT | {"logprobs": {"token_logprobs": [-1.0, value]}}, Sampled("a", None, 3, True), id=name
+            )
+            for name, value in [
+                ("a probability above 1", 0.5),
+                ("too small", -1e7),
+                ("no number", float("nan")),
+                ("no end", -float("inf")),
+                ("more digits than a float has", -(10**400)),
+            ]
+        ),
+        pytest.param(
+            CHAT | {"logprobs": {"token_logprobs": [0.0001, -1e6]}},
+            Sampled("a", 0.0001 - 1e6, 2, True),
+            id="at the bounds",
+        ),
     ],
 )
 def test_a_choice_is_read(choice: dict[str, Any], read: Sampled) -> None:
@@ -51,6 +68,14 @@ def test_a_choice_is_read(choice: dict[str, Any], read: Sampled) -> None:
 def test_tokens_counted_together_are_shared_out_evenly() -> None:
     samples = read_samples("q", {"choices": [CHAT] * 3, "usage": {"completion_tokens": 8}})
     assert [sampled.tokens for sampled in samples.choices] == [3, 3, 2]
+
+
+@pytest.mark.parametrize(("tokens", "known"), [(10**9, 10**9), (10**9 + 1, 0), (10**400, 0), (-1, 0)])
+def test_a_count_that_cannot_be_is_not_known(tokens: int, known: int) -> None:
+    usage = {"prompt_tokens": tokens, "completion_tokens": tokens}
+    samples = read_samples("q", {"choices": [CHAT], "usage": usage})
+    assert (samples.prompt_tokens, samples.completion_tokens) == (known, known)
+    assert samples.choices[0].tokens == known
 
 
 @pytest.mark.parametrize(

@@ -266,3 +266,15 @@ def test_no_jobs_give_no_answers(llama: Loaded) -> None:
 def test_an_empty_question_is_refused(llama: Loaded) -> None:
     with pytest.raises(ModelError, match="empty text"):
         answers(llama, [Job(schema=SCHEMAS[0], text="")])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("seed", [None, "drawn"])
+def test_broken_weights_are_told(llama_folder: Path, value: float, seed: str | None) -> None:
+    broken = load(str(llama_folder))
+    norm = broken.model.get_submodule("model.norm").weight
+    assert isinstance(norm, torch.Tensor)
+    with torch.no_grad():
+        norm[3] = value
+    with pytest.raises(ModelError, match="next-token scores are no numbers: broken weights"):
+        answers(broken, [Job(schema=SCHEMAS[0], text=TEXTS[0], seed=seed)])

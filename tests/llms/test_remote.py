@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from chat_server import Answer, ChatServer, refusal, serve
 from sense import jsonl
 from sense.errors import ModelError
 from sense.llms.api import ApiProvider, ApiSettings
+from sense.llms.base import KnownReplies
 from sense.llms.batch_files import Endpoint
-from sense.llms.budget import Caps
+from sense.llms.budget import Caps, Price
 from sense.llms.remote import RemoteSampler, RemoteSettings
 from sense.llms.sampler import Ended, Prompt, Sampled
 from sense.records import Candidate
@@ -234,6 +236,37 @@ def test_a_request_that_fails_is_told_and_the_others_go_on() -> None:
     assert ended.failed == ("failed 2 times: status 500: 'told to say 500'",)
 
 
+def test_usage_that_cannot_be_costs_the_worst_case(capsys: pytest.CaptureFixture[str]) -> None:
+    body = json.loads(choices({}, 4).body) | {"usage": {"prompt_tokens": 10**400, "completion_tokens": 5}}
+    prices = {"m": Price(input=1, output=1)}
+    with serve(lambda *_: Answer(body=json.dumps(body).encode()), kind=SampleServer) as server:
+        _, found = sample(server, prompts(3), caps=Caps(max_usd=1), prices=prices)
+        # A request is 38 bytes, 72 tokens for the template, and 4 answers of 50: 310 tokens at the worst.
+        _, some = sample(server, prompts(3), caps=Caps(max_usd=700e-6), prices=prices)
+    assert found.keys() == places(3)
+    assert some.keys() == places(2)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": "n"},
+        {"endpoint": Endpoint.COMPLETIONS},
+        {"temperature": 0.8},
+        {"top_p": 0.8},
+        {"max_tokens": 51},
+    ],
+    ids=lambda other: "".join(other),
+)
+def test_a_reply_to_other_settings_is_not_taken_for_ones_own(other: dict[str, Any]) -> None:
+    ids = []
+    for settings in (SETTINGS, replace(SETTINGS), replace(SETTINGS, **other)):
+        asked = RemoteSampler(KnownReplies({}), replace(settings, by_file=True))
+        ended = asked.sample(prompts(1), on_answers=lambda _, answers: None)
+        ids.append(ended.unanswered[0].custom_id)
+    assert ids[0] == ids[1] != ids[2]
+
+
 def test_what_a_cap_leaves_has_no_answer() -> None:
     with serve(good, kind=SampleServer) as server:
         ended, found = sample(server, prompts(5), caps=Caps(max_requests=2))
@@ -328,7 +361,7 @@ def test_a_real_model_behind_a_server_is_sampled_from(llama_folder: Path, pets_a
     from sense.llms.local_sampler import LocalSampler
 
     model = LocalSampler(
-        str(llama_folder), dtype="float32", batch=8, max_new_tokens=8, temperature=1.0, top_p=0.95
+        str(llama_folder), dtype="float32", batch=8, max_new_tokens=8, temperature=1.0, top_p=0.95, stops=()
     )
 
     class ModelServer(SampleServer):

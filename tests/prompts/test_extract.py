@@ -24,6 +24,12 @@ from sense.prompts.extract import extract_json, extract_sql
         pytest.param("SELECT a FROM t\n\nIt lists a.", "SELECT a FROM t", id="explained"),
         pytest.param("I do not know.", "I do not know.", id="prose"),
         pytest.param("", "", id="empty"),
+        pytest.param("\n<think>SELECT b;\n\n</think>\n\n SELECT a", "SELECT a", id="thought"),
+        pytest.param(
+            "<think>```sql\nSELECT b```</think>```sql\nSELECT a```", "SELECT a", id="thought in SQL"
+        ),
+        pytest.param("<think>SELECT b", "", id="thought cut by the token limit"),
+        pytest.param("SELECT '<think>' FROM t", "SELECT '<think>' FROM t", id="no thought"),
     ],
 )
 def test_the_first_query_is_taken(answer: str, sql: str) -> None:
@@ -51,7 +57,7 @@ def test_the_json_object_is_found(answer: str, value: object) -> None:
     assert extract_json(answer) == value
 
 
-@pytest.mark.parametrize("piece", ["{", "```\n", '{"a":', "'", "[", "/*", "a"])
+@pytest.mark.parametrize("piece", ["{", "<think>", "```\n", '{"a":', "'", "[", "/*", "a"])
 def test_a_megabyte_is_read_at_once(piece: str) -> None:
     started = time.monotonic()
     extract_json(piece * (1_000_000 // len(piece)))

@@ -208,7 +208,12 @@ def test_a_copy_has_the_same_content_and_leaves_the_file_as_it_was(make: Make, t
         closing(sqlite3.connect(file)) as own,
     ):
         assert list(copy.iterdump()) == list(own.iterdump())
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["data", "own.sqlite", "own.sqlite"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "PRIVATE",
+        "data",
+        "own.sqlite",
+        "own.sqlite",
+    ]
 
 
 def test_a_copy_has_what_is_only_in_the_log_beside_the_file(make: Make, tmp_path: Path) -> None:

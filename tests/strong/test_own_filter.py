@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from sense.databases.spider import load_questions
-from sense.errors import ConfigError
+from sense.errors import ConfigError, DataError
+from sense.strong import push
 from sense.strong.own_database import read_own
 
 SCRIPT = """
@@ -59,6 +60,16 @@ def test_what_is_kept_stands_beside_a_copy(
     copy = out / "data" / "database" / "boats" / "boats.sqlite"
     assert copy.stat().st_ino != (tmp_path / "boats.sqlite").stat().st_ino
     assert outcome.summary["by_database"]["boats"]["rows"] == {"boat": 3}
+
+
+def test_a_copy_is_marked_so_that_it_is_not_sent(lines: Any, filtered: Filtered, tmp_path: Path) -> None:
+    outcome, out = filtered(*lines(SCRIPT), test_share=0)
+    assert outcome.summary["marked_private"] == ["boats"]
+    config = push.Config(folder=out / "data", repo="ann/boats", dry_run=True)
+    (out / "data" / "README.md").write_text("a card")
+    with pytest.raises(DataError, match=r"database/boats: marked private by its file PRIVATE"):
+        next(push.push(config))
+    assert "delete this file" in (out / "data" / "database" / "boats" / "PRIVATE").read_text()
 
 
 def test_rows_are_never_added_to_ones_own_database(lines: Any, filtered: Filtered) -> None:

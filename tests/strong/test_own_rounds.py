@@ -99,7 +99,8 @@ def test_questions_are_asked_for_at_once_and_checked_on_the_file_itself(shop: Sh
         (f"shop/g01/1-0{i}", "shop") for i in (1, 2, 3)
     ]
     [line] = shop.lines("databases")
-    assert line == {"db_id": "shop", "domain": "shop", "file": str(shop.file), "private": []}
+    kept_back = {"private": [], "hidden": [], "values": True}
+    assert line == {"db_id": "shop", "domain": "shop", "file": str(shop.file), **kept_back}
     assert hashlib.sha256(shop.file.read_bytes()).hexdigest() == before
     assert sorted(path.name for path in shop.folder.iterdir()) == ["replies.jsonl", "shop.sqlite", "synth"]
 
@@ -194,6 +195,36 @@ def test_values_of_private_columns_are_nowhere_in_what_is_sent(shop: Shop) -> No
     assert "columns are private: customer.name, customer.email. " in shop.text("shop/g01/1")
 
 
+@pytest.mark.parametrize(
+    ("settings", "written"),
+    [
+        pytest.param(
+            {"private": ["customer.email"], "hide_private": True},
+            {"private": ["customer.email"], "hidden": ["customer.email"], "values": True},
+            id="a hidden column",
+        ),
+        pytest.param({"values": False}, {"private": [], "hidden": [], "values": False}, id="no values"),
+    ],
+)
+def test_what_is_kept_back_is_written_for_those_who_ask_about_the_database_later(
+    shop: Shop, settings: dict[str, Any], written: dict[str, Any]
+) -> None:
+    shop.ask(**settings)
+    [line] = shop.lines("databases")
+    assert {name: line[name] for name in written} == written
+
+
+def test_what_resembles_a_benchmarks_question_counts_as_not_kept(shop: Shop) -> None:
+    held = [{"db_id": "x", "question": "how MANY customers live in Rome", "query": "SELECT 1"}]
+    (shop.folder / "dev.json").write_text(json.dumps(held))
+    kept: list[int] = []
+    for out, against in (("synth", []), ("two", [shop.folder / "dev.json"])):
+        shop.ask(out=out, against=against)
+        summary = shop.ask({"shop/g01/1": SLOTS}, out=out, against=against).summary
+        kept.append(summary["would_be_kept"])
+    assert kept == [3, 2]
+
+
 def test_sql_that_pretends_to_know_a_private_value_is_dropped_and_counted(shop: Shop) -> None:
     settings = {"private": ["customer.email"]}
     shop.ask(**settings)
@@ -247,7 +278,7 @@ def test_a_dry_run_shows_word_for_word_what_would_be_sent(
     shown = capsys.readouterr().out
     for line in shop.lines("requests"):
         assert all(message["content"] in shown for message in line["body"]["messages"])
-    assert shown.startswith("=== shop/g01/1-") and "ann@mail" not in shown
+    assert "to_be_sent: \n=== shop/g01/1-" in shown and "ann@mail" not in shown
     assert main(asked) == 1
     assert "asked_by_round: [27]" in capsys.readouterr().out
 

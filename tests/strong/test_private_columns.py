@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
 import pytest
 
 from sense.databases.gold_facts import Place
 from sense.databases.schema import Column, ForeignKey, Schema, Table
 from sense.errors import ConfigError
-from sense.strong.private_columns import check_entries, compared_with_a_value, matching, with_referring
+from sense.strong.private_columns import (
+    check_entries,
+    compared_with_a_value,
+    matching,
+    reads_only,
+    with_referring,
+)
 
 SCHEMA = Schema(
     db_id="d",
@@ -104,3 +114,62 @@ def test_other_uses_of_a_private_column_stay(sql: str) -> None:
 
 def test_nothing_is_private_unless_it_is_said() -> None:
     assert compared_with_a_value("SELECT 1 FROM person WHERE ssn = 1", set(), SCHEMA) is None
+
+
+TOLD = [place for place in COLUMNS if place not in {*PRIVATE, Place("visit", "person_ssn")}]
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(
+            "CREATE TABLE person (ssn INTEGER PRIMARY KEY, name, pay, bonus, g AS (pay || ''));"
+            "CREATE TABLE visit (person_ssn, day, name);"
+            "CREATE VIEW v AS SELECT bonus, pay AS p FROM person; CREATE VIEW w AS SELECT day FROM visit;"
+        )
+        yield connection
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT pay FROM person",
+        "SELECT * FROM person",
+        "SELECT bonus FROM person WHERE name IS NULL",
+        "SELECT bonus FROM person ORDER BY pay",
+        "SELECT count(DISTINCT ssn) FROM person",
+        "SELECT rowid FROM person",
+        "SELECT g FROM person",
+        "SELECT bonus FROM v",
+        "SELECT day FROM w",
+        "SELECT bonus FROM person NATURAL JOIN visit",
+        "SELECT bonus FROM person JOIN visit USING (name)",
+        "WITH t(a) AS (SELECT PAY FROM person) SELECT 1 FROM t",
+        "SELECT day FROM visit WHERE day IN (SELECT [name] FROM person)",
+        "SELECT value FROM json_each((SELECT json_group_array(pay) FROM person))",
+        "SELECT sql FROM sqlite_master",
+        "SELECT dflt_value FROM pragma_table_info('person')",
+        "SELECT bonus FROM person; SELECT pay FROM person",
+        "SELECT bonus FROM person WHERE '\ud800'",
+        "SELECT '\0' FROM person",
+        "no SQL at all (",
+        "",
+    ],
+)
+def test_a_query_that_reads_more_than_may_be_told_is_found(sql: str, connection: sqlite3.Connection) -> None:
+    assert not reads_only(sql, TOLD, connection)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT bonus FROM person",
+        "SELECT count(*) FROM person",
+        "SELECT T2.name FROM person AS T1 JOIN visit AS T2 ON T1.bonus = T2.day;",
+        "WITH t(pay) AS (SELECT bonus FROM person) SELECT pay FROM t",
+        "SELECT 'pay' -- pay",
+        "SELECT * FROM (SELECT day, name FROM visit)",
+    ],
+)
+def test_a_query_that_reads_nothing_else_may_be_shown(sql: str, connection: sqlite3.Connection) -> None:
+    assert reads_only(sql, TOLD, connection)

@@ -229,6 +229,25 @@ def test_what_would_be_kept_is_what_filter_keeps(synthesize: Synthesize, tmp_pat
     assert summary["hardness"] == kept["hardness"]
 
 
+def test_what_resembles_a_benchmarks_question_counts_as_not_kept(
+    synthesize: Synthesize, tmp_path: Path
+) -> None:
+    """One of three, so that a second round is due; what the first one asks stays the same."""
+    benchmark = tmp_path / "dev.json"
+    benchmark.write_text(json.dumps([{"db_id": "x", "question": "how MANY birds", "query": "SELECT 1"}]))
+    settings = ONE | HARDNESS_FREE | {"rounds": 2, "questions_wanted": 3}
+    asked: list[tuple[list[int], list[dict[str, Any]]]] = []
+    for against in ([], [benchmark]):
+        synthesize(against=against, **settings)
+        synthesize(("database-001", DATABASE), against=against, **settings)
+        answer = (names(tmp_path)[1], {"questions": SLOTS})
+        summary = synthesize(("database-001", DATABASE), answer, against=against, **settings).summary
+        asked.append((summary["asked_by_round"], lines(tmp_path, "requests")))
+        shutil.rmtree(tmp_path / "synth")
+    assert [by_round for by_round, _ in asked] == [[4], [4, 2]]
+    assert asked[0][1] == asked[1][1][:2]
+
+
 def test_half_a_stored_reply_is_dropped_and_asked_for_again(synthesize: Synthesize, tmp_path: Path) -> None:
     both = ONE | {"databases": 2}
     synthesize(**both)

@@ -38,6 +38,18 @@ def verdicts(*queries: tuple[str, Label], question_id: int = 7) -> list[Verdict]
     ]
 
 
+def liked(one: float | None, other: float | None) -> str:
+    """Return the wrong query that `hardest` takes of two."""
+    own = verdicts((GOLD, Label.RIGHT), ("SELECT 1", Label.WRONG), ("SELECT 2", Label.WRONG))
+    own = [own[0], replace(own[1], logprob=one), replace(own[2], logprob=other)]
+    return rejected(make(own, strategy="hardest"))[0]
+
+
+@pytest.mark.parametrize("unknown", [None, float("nan")])
+def test_what_the_model_likes_is_preferred_to_what_is_not_known(unknown: float | None) -> None:
+    assert (liked(-9.0, unknown), liked(unknown, -9.0)) == ("SELECT 1", "SELECT 2")
+
+
 def make(own: list[Verdict], *questions: Question, **settings: Any) -> Pairs:
     config = Config.parse({"data": Path(), "verdicts": Path()} | settings, where="test")
     asked = questions or (QUESTION,)

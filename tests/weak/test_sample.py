@@ -30,13 +30,13 @@ def other_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sample(
     model: Path | None, data: Path, *, out: str = "out", **settings: Any
 ) -> tuple[Outcome, list[Candidate]]:
+    own = {"batch": 6, "dtype": "float32"} if settings.get("engine", "local") == "local" else {}
     settings = {
         "model": None if model is None else str(model),
         "data": data,
         "samples": 3,
-        "batch": 6,
         "max_new_tokens": 8,
-        "dtype": "float32",
+        **own,
     } | settings
     config = Config.parse(settings, where="test")
     outcome = run(config, RunDir(data.parent / out, stage="sample", config=config))
@@ -193,6 +193,25 @@ def test_shares_come_out_exactly_and_the_seed_turns_them() -> None:
             id="no url of one",
         ),
         pytest.param({"model": None, "models": {"a": "{model: ["}}, "models:1: not YAML", id="yaml"),
+        pytest.param({"model": None, "models": {"../a": "x"}}, "test: models: name '../a'", id="name"),
+        pytest.param({"model": None, "models": {"a\n": "x"}}, "test: models: name 'a\\n'", id="line"),
+        pytest.param({"engine": "vllm", "batch": 6}, "batch is for engine local, not for vllm", id="batch"),
+        pytest.param(
+            {"engine": "gguf", "dtype": "float32"},
+            "dtype is for engine local and vllm, not for gguf",
+            id="dtype",
+        ),
+        pytest.param({"replies": ["x"]}, "replies is for engine batch, not for local", id="replies"),
+        pytest.param({"concurrency": 2}, "concurrency is for engine api, not for local", id="concurrency"),
+        pytest.param({"max_requests": 2}, "max_requests is for engine api, not for local", id="requests"),
+        pytest.param({"engine": "batch", "max_tokens": 2}, "max_tokens is for engine api", id="tokens"),
+        pytest.param(
+            {"model": None, "models": {"a": "x", "b": "{model: x, engine: gguf}"}, "max_usd": 2},
+            "max_usd is for engine api, not for gguf and local",
+            id="usd",
+        ),
+        pytest.param({"temperature": float("inf")}, "temperature: Input should be a finite", id="heat"),
+        pytest.param({"max_usd": float("inf")}, "max_usd: Input should be a finite", id="all the money"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(
@@ -201,6 +220,41 @@ def test_settings_that_do_not_go_together_are_refused(
     with pytest.raises(ConfigError) as error:
         Config.parse({"model": "m", "data": tmp_path} | settings, where="test")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        pytest.param({"base_url": "localhost:8000/v1"}, "base URL 'localhost:8000/v1'", id="url"),
+        pytest.param({"base_url": "http://h/v1", "max_usd": 1}, "max_usd needs the price of 'm'", id="price"),
+    ],
+)
+def test_what_a_server_is_asked_with_is_looked_at_first(
+    settings: dict[str, Any], message: str, pets_and_shops: Path
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        sample(Path("m"), pets_and_shops, engine="api", **settings)
+    assert message in str(error.value)
+    assert not (pets_and_shops.parent / "out").exists()
+
+
+def test_a_setting_that_one_of_several_models_takes_is_taken(tmp_path: Path) -> None:
+    models = {"a": "x", "b": {"model": "x", "engine": "api", "base_url": "http://h/v1"}}
+    config = Config.parse({"models": models, "data": tmp_path, "batch": 6, "max_usd": 2}, where="test")
+    assert (config.batch, config.max_usd) == (6, 2)
+
+
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_refused_first(
+    pets_and_shops: Path, tmp_path: Path
+) -> None:
+    model = str(save_model(tmp_path, "llama", max_position_embeddings=200))
+    fitting, _ = sample(Path(model), pets_and_shops, out="fits", max_new_tokens=8)
+    assert fitting.complete
+    with pytest.raises(ModelError) as error:
+        sample(Path(model), pets_and_shops, max_new_tokens=199)
+    assert str(error.value).startswith("database 'pets', question q0: its prompt has ")
+    assert "with max_new_tokens 199 the model's 200 are passed" in str(error.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_of_several_may_be_written_in_braces(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """When two queries are one as they are written, and how far apart they are."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,6 +42,17 @@ def test_sides_that_may_change_do_not_count(one: str, other: str) -> None:
 def test_meaning_counts(one: str, other: str) -> None:
     forms = [canonical(f"SELECT a FROM t WHERE {condition}") for condition in (one, other)]
     assert forms[0] != forms[1]
+
+
+@pytest.mark.parametrize("word", ["AND", "OR"])
+def test_a_chain_of_any_length_is_ordered_at_once(word: str) -> None:
+    terms = [f"a = {n}" for n in range(1_500)]
+    halves = f" {word} ".join(terms[750:]), f" {word} ".join(terms[:750])
+    started = time.process_time()
+    one = canonical(f"SELECT a FROM t WHERE {f' {word} '.join(terms)}")
+    other = canonical(f"SELECT a FROM t WHERE ({halves[0]}) {word} ({halves[1]})")
+    assert time.process_time() - started < 5
+    assert one == other
 
 
 def test_join_is_inner_join_and_not_left_join() -> None:

@@ -24,6 +24,7 @@ from sense.records import Question, QuestionId
 DATABASE_FOLDERS = ("database", "dev_databases", "train_databases", "test_database")
 GOLD_KEYS = ("query", "SQL", "gold_sql")  # Spider's, BIRD's, ours; the first one names the field in errors
 ID_KEYS = ("question_id", "id")
+PRIVATE_MARK = "PRIVATE"  # a file beside a database that is not to leave the machine
 LARGE_FILE_BYTES = 2**20  # Spider's question files hold syntax trees too, ten times what is read of them
 VERSION = 1  # of what is read of them: another number forgets what was read before
 

@@ -23,6 +23,7 @@ from sense.databases.gold_facts import GoldFacts, Place, parse
 from sense.databases.neighbors import Kind, neighbors
 from sense.databases.neighbors import Value as Constant
 from sense.databases.schema import schema_of_file
+from sense.databases.spider import PRIVATE_MARK
 from sense.databases.sqlite import UNFINISHED, open_read_only
 from sense.execution.filler import Source
 from sense.execution.open_answers import open_golds
@@ -198,7 +199,10 @@ def build_suite(
 
 
 def _copy(database: Path, path: Path) -> None:
-    """Copy a database byte for byte, unless changes of it wait in a file beside it."""
+    """Copy a database byte for byte, unless changes of it wait in a file beside it; its mark goes along."""
+    mark = database.with_name(PRIVATE_MARK)
+    if mark.exists():
+        shutil.copyfile(mark, path.with_name(PRIVATE_MARK))
     if not any(database.with_name(database.name + suffix).exists() for suffix in UNFINISHED):
         shutil.copyfile(database, path)
         return

@@ -110,7 +110,8 @@ class ApiProvider:
             ModelError: the server refuses the key or the model, or is down; what came was handed over.
         """
         named = [replace(r, model=self.settings.model) if self.settings.model else r for r in requests]
-        self._check_prices(named)
+        if self.settings.caps.max_usd is not None:
+            check_prices([request.model for request in named], self.settings.prices)
         assert self.settings.cache is None or all(request.sampling is None for request in named)
         key = api_key()
         with contextlib.ExitStack() as stack:
@@ -132,12 +133,13 @@ class ApiProvider:
         if asking.stopped_by:
             say(f"{self.server.url}: {asking.stopped_by} is reached: {rest}; ask again with a higher one")
 
-    def _check_prices(self, requests: Sequence[Request]) -> None:
-        prices = self.settings.prices
-        unpriced = sorted({request.model for request in requests} - prices.keys())
-        if unpriced and self.settings.caps.max_usd is not None:
-            known = nearest(unpriced[0], prices)
-            raise ConfigError(f"max_usd needs the price of {unpriced[0]!r}; add it, or cap tokens; {known}")
+
+def check_prices(models: Sequence[str], prices: Mapping[str, Price]) -> None:
+    """Raise ConfigError for a model without a price, which no cap in USD can hold."""
+    unpriced = sorted(set(models) - prices.keys())
+    if unpriced:
+        known = nearest(unpriced[0], prices)
+        raise ConfigError(f"max_usd needs the price of {unpriced[0]!r}; add it, or cap tokens; {known}")
 
 
 class _HandOver:

@@ -21,6 +21,8 @@ from sense import jsonl
 from sense.errors import DataError, shorten
 from sense.records import Message
 
+MOST_TOKENS = 10**9  # no reply has more: a larger count is an error, and no number to go on with
+
 
 class Endpoint(StrEnum):
     """What of a server is asked: a chat model, or the bare continuation of a text."""
@@ -153,8 +155,14 @@ def _reply(line: dict[str, Any], where: str) -> Reply:
         return Reply(
             custom_id=custom_id,
             text=text,
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
+            prompt_tokens=_tokens(usage.get("prompt_tokens")),
+            completion_tokens=_tokens(usage.get("completion_tokens")),
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{where} ({custom_id}): {error!r}; a batch output line is expected") from None
+
+
+def _tokens(value: Any) -> int:
+    """Read a count of tokens; 0 where there is none, or none that can be."""
+    found = int(value or 0)
+    return found if 0 <= found <= MOST_TOKENS else 0

@@ -5,7 +5,6 @@ Source: OpenAI's API reference, "The chat completion object" and "The completion
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,10 @@ from typing import Any
 
 from sense import jsonl
 from sense.errors import DataError, shorten
-from sense.llms.batch_files import Reply
+from sense.llms.batch_files import MOST_TOKENS, Reply
 from sense.llms.sampler import Sampled
+
+LEAST_LOGPROB, MOST_LOGPROB = -1e6, 1e-3  # of a token: 0 at the most, but for rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +66,10 @@ def read_sample_replies(paths: Sequence[Path]) -> dict[str, Reply]:
 
 
 def count(usage: object, name: str) -> int | None:
-    """Take a count of tokens from a reply's `usage`; None where it is missing or no count."""
+    """Take a count of tokens from a reply's `usage`; None where it is missing or none that can be."""
     value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
+    return value if is_count else None
 
 
 def _reply(line: dict[str, Any], where: str) -> Reply:
@@ -100,12 +102,16 @@ def _read(choice: dict[str, Any]) -> Sampled | None:
 
 
 def _logprobs(found: object) -> list[float]:
-    """Take each token's log-probability from where either endpoint has it; [] if one of them is none."""
+    """Take each token's log-probability from where either endpoint has it; [] if one of them can be none."""
     if not isinstance(found, dict):
         return []
     content, listed = found.get("content"), found.get("token_logprobs")
     if isinstance(content, list):
         listed = [part.get("logprob") if isinstance(part, dict) else None for part in content]
     each = listed if isinstance(listed, list) else []
-    numbers = [float(one) for one in each if isinstance(one, int | float) and math.isfinite(one)]
+    numbers = [
+        float(one)
+        for one in each
+        if isinstance(one, int | float) and LEAST_LOGPROB <= one <= MOST_LOGPROB  # neither is NaN
+    ]
     return numbers if len(numbers) == len(each) else []

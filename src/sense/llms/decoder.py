@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, groupby, islice
+from math import isfinite
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -235,6 +236,10 @@ class Decoder:
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             if not row.open:
                 continue
+            if not isfinite(logprob):
+                raise ModelError(
+                    "the model's next-token scores are no numbers: broken weights, or too large for its dtype"
+                )
             row.ids.append(token)
             row.logprob += logprob
             text = self._ended(row.ids)

@@ -16,8 +16,6 @@ from typing import Any
 from sense.errors import ModelError
 from sense.llms.sampler import Ended, OnAnswers, Prompt, Sampled, seed_number
 
-TOP_K = 64  # as with transformers
-
 
 def check_installed() -> None:
     """Raise ModelError where llama-cpp-python is missing."""
@@ -37,8 +35,10 @@ def check_file(model: str) -> None:
 class LlamaCppSampler:
     """A GGUF file in llama.cpp."""
 
-    def __init__(self, model: str, *, max_new_tokens: int, temperature: float, top_p: float) -> None:
-        """Load the file.
+    def __init__(
+        self, model: str, *, max_new_tokens: int, temperature: float, top_p: float, stops: Sequence[str]
+    ) -> None:
+        """Load the file; an answer ends before any of `stops`.
 
         Raises:
             ModelError: llama-cpp-python is not there, or cannot load the file.
@@ -51,6 +51,7 @@ class LlamaCppSampler:
         except (OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"{model}: llama.cpp cannot load it: {error}") from None
         self._max_new_tokens, self._temperature, self._top_p = max_new_tokens, temperature, top_p
+        self._stops = stops
 
     def sample(self, prompts: Sequence[Prompt], *, on_answers: OnAnswers) -> Ended:
         """Sample one by one; prompts of one schema had better stand side by side."""
@@ -74,9 +75,10 @@ class LlamaCppSampler:
                 max_tokens=self._max_new_tokens,
                 temperature=self._temperature,
                 top_p=self._top_p,
-                top_k=TOP_K,
+                top_k=0,  # any token: llama.cpp would look at 40
                 min_p=0.0,
                 repeat_penalty=1.0,
+                stop=list(self._stops),
                 seed=seed_number(seed),
             )
         except ValueError as error:  # a prompt that is longer than the model's context

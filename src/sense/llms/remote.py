@@ -7,6 +7,8 @@ in files are known by what was asked, so what is asked by files does not change 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -100,13 +102,16 @@ class RemoteSampler:
         return parts
 
     def _request(self, prompt: Prompt, samples: tuple[int, ...], without: set[str]) -> Request:
-        """Make a request whose id says which samples it is for; their first one's seed is the request's."""
+        """Make a request whose id says which samples it is for, and of what model and settings.
+
+        Their first one's seed is the request's.
+        """
         settings = self._settings
         seed = prompt.seeds[samples[0]]
         chat = settings.endpoint is Endpoint.CHAT
         asked = f"{settings.instruction}{prompt.schema}{prompt.text}"
         request = make_request(
-            f"{seed}x{len(samples)}",
+            f"{seed}x{len(samples)}-{_digest(settings)}",
             [Message(role="user", content=asked)],
             model=settings.model,
             temperature=settings.temperature,
@@ -150,6 +155,18 @@ class RemoteSampler:
         for part in waiting.values():
             state.unanswered.append(part.request)
             _close(state, part, part.samples)
+
+
+def _digest(settings: RemoteSettings) -> str:
+    """Name what another model, or the same one asked otherwise, does not share."""
+    asked = [
+        settings.model,
+        settings.endpoint,
+        settings.temperature,
+        settings.top_p,
+        settings.max_tokens,
+    ]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8]
 
 
 def _close(state: _State, part: _Part, samples: Sequence[int]) -> None:

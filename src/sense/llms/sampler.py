@@ -12,11 +12,15 @@ from sense.llms.batch_files import Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What to continue: `schema`, which many prompts begin with, then `text`; a seed for each sample."""
+    """What to continue: `schema`, which many prompts begin with, then `text`; a seed for each sample.
+
+    `name` is what an error calls it.
+    """
 
     schema: str
     text: str
     seeds: tuple[str, ...]
+    name: str = ""
 
 
 class Sampled(NamedTuple):

@@ -13,7 +13,6 @@ from sense.llms.sampler import Ended, OnAnswers, Prompt, Sampled, seed_number
 from sense.llms.token_ids import token_ids
 
 AT_ONCE = 2_048  # samples handed to vLLM together: enough to fill a GPU, few enough to lose to a kill
-TOP_K = 64  # as with transformers
 
 
 def check_installed() -> None:
@@ -26,9 +25,16 @@ class VllmSampler:
     """A model of this process, in vLLM with its cache of prefixes."""
 
     def __init__(
-        self, model: str, *, dtype: str, max_new_tokens: int, temperature: float, top_p: float
+        self,
+        model: str,
+        *,
+        dtype: str,
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        stops: Sequence[str],
     ) -> None:
-        """Load the model.
+        """Load the model; an answer ends before any of `stops`.
 
         Raises:
             ModelError: vLLM is not there, or cannot load the model.
@@ -36,6 +42,7 @@ class VllmSampler:
         check_installed()
         self._vllm: Any = importlib.import_module("vllm")  # no dependency, so not known to type checkers
         self._max_new_tokens, self._temperature, self._top_p = max_new_tokens, temperature, top_p
+        self._stops = stops
         try:
             self._model = self._vllm.LLM(model=store.resolve(model), dtype=dtype, enable_prefix_caching=True)
         except (OSError, ValueError, RuntimeError) as error:
@@ -66,7 +73,7 @@ class VllmSampler:
             max_tokens=self._max_new_tokens,
             temperature=self._temperature,
             top_p=self._top_p,
-            top_k=TOP_K,
+            stop=list(self._stops),
             seed=seed_number(seed),
             logprobs=0,  # of the chosen tokens alone
         )

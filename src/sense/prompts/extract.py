@@ -12,6 +12,7 @@ from sense.prompts.text_to_sql import one_line
 def extract_sql(text: str) -> str:
     """Take the first query of an answer: no code fence, nothing after its semicolon, on one line.
 
+    What a model thinks before it answers is no part of it: a <think> that is not closed leaves nothing.
     An answer without SQL gives what it holds, so that the executor can say what is wrong with it.
 
     >>> extract_sql("```sql\\nSELECT a\\nFROM t;\\n```\\nThis lists a.")
@@ -19,8 +20,9 @@ def extract_sql(text: str) -> str:
     >>> extract_sql(" SELECT ';' FROM t\\nquestion: next?")
     "SELECT ';' FROM t"
     """
-    fenced = _FENCE.search(text)
-    body = fenced[1] if fenced else text
+    answer = _THOUGHT.sub("", text, count=1)
+    fenced = _FENCE.search(answer)
+    body = fenced[1] if fenced else answer
     body = _NEXT_QUESTION.split(body, maxsplit=1)[0].strip()
     body = body.split("\n\n", maxsplit=1)[0]
     end = next((match.start() for match in _SEMICOLON_OR_QUOTED.finditer(body) if match[0] == ";"), len(body))
@@ -43,6 +45,7 @@ def extract_json(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+_THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 _FENCE = re.compile(r"```(?:\w*\n|(?:sql|sqlite)\s)(.*?)(?:```|\Z)", re.DOTALL)  # the token limit may cut it
 _OBJECT = re.compile(r"\{\s*[\"}]")
 _NEXT_QUESTION = re.compile(r"\n(?:(?:question|evidence|sql):|table \S+ \( )")

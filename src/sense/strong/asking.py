@@ -80,6 +80,10 @@ class Asked:
         """List the requests that have no reply yet."""
         return [request for request in self.requests if request.custom_id not in self.replies]
 
+    def answered(self) -> list[Reply]:
+        """List the replies to requests, in their order."""
+        return [self.replies[each.custom_id] for each in self.requests if each.custom_id in self.replies]
+
 
 def ask(config: AskingConfig, run_dir: RunDir, plan: Plan) -> Asked:
     """Start the run folder, and ask until no request is left that can be answered; then write the requests.

@@ -92,7 +92,10 @@ class Config(StageConfig):
 
 
 def run(config: Config, run_dir: RunDir) -> Outcome:
-    """Build, run, check, split; writes `data/` in Spider's layout and `dropped.jsonl`."""
+    """Build, run, check, split; writes `data/` in Spider's layout and `dropped.jsonl`.
+
+    Copies of the user's own databases are marked private: `sense push` does not send them.
+    """
     databases = read_sources(config.source)
     if (config.fill_rows or config.fill_tries) and any(isinstance(each, OwnDatabase) for each in databases):
         raise ConfigError("fill_rows and fill_tries are for databases that a model wrote, not for your own")
@@ -158,6 +161,8 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
             for item in kept
         ),
     )
+    if own := [each.db_id for each in databases if isinstance(each, OwnDatabase) and each.db_id in files]:
+        more["marked_private"] = own
     if config.sft_file:
         more["sft_examples"] = write_sft_file(run_dir / SFT_FILE, data) if splits.train else 0
     summary = counts(items, kept, dropped, splits, made.rows, len(made.rejected))

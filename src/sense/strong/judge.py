@@ -1,7 +1,8 @@
 """Have a model judge whether questions and their SQL agree; `sense filter` drops those that do not.
 
-The model sees schema, question, SQL and the first rows of the result. It is asked as `synthesize` asks: by
-files or through a server. A reply of another form is asked for once more, and then counts as unsure.
+The model sees schema, question, SQL and the first rows of the result; of databases of the user's own nothing
+that `synthesize` was told to keep private. It is asked as `synthesize` asks: by files or through a server. A
+reply of another form is asked for once more, and then counts as unsure.
 """
 
 from __future__ import annotations
@@ -16,28 +17,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sense import jsonl
 from sense.databases import spider
-from sense.execution.outcome import Ending, Rows, describe
 from sense.execution.pool import QueryJob, run_queries
 from sense.execution.run import Limits
 from sense.llms.batch_files import Reply, Request, make_request
 from sense.progress import meter, say
 from sense.prompts.extract import extract_json
 from sense.prompts.judge import judge_request
-from sense.prompts.synthesis import rows_as_csv
-from sense.prompts.text_to_sql import Prompter
 from sense.records import Agreement, Judgement, Message, Question
 from sense.rundir import RunDir
 from sense.stage import InputPath, Outcome, is_made
 from sense.strong.asking import Answer, Asked, AskingConfig, answer, ask, what_to_do
 from sense.strong.estimate import estimate
+from sense.strong.shown_to_judge import Showing
 from sense.strong.written import Unreadable
 
-ROWS_SHOWN = 10
 MAX_ROWS = 10_000  # of a result; more are not worth the wait
-MAX_VALUE_CHARS = 200  # of a value that is shown
+MAX_REASON_CHARS = 500  # a sentence is asked for
 MAX_TOKENS_OF_REPLY = 2_000  # room for a model that thinks first
 LIKELY_TOKENS_OF_REPLY = 80
-FORMATS = {True: "compact-1", False: "compact-names-1"}  # by whether values may be shown
 
 
 class Config(AskingConfig):
@@ -73,11 +70,12 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     """
     config.check()
     questions = spider.load_questions(config.data, config.split)
-    results = _results(config, questions)
-    prompter = Prompter(config.data, prompt_format=FORMATS[config.values])
+    showing = Showing(config.data, with_values=config.values)
+    showing.check({question.db_id for question in questions})
+    results = _results(config, questions, showing)
     messages = {
         question.id: judge_request(
-            schema=prompter.schema_text(question.db_id),
+            schema=showing.schema_text(question.db_id),
             question=question.question,
             evidence=question.evidence,
             sql=question.gold_sql,
@@ -121,38 +119,26 @@ def _answer(
 def _judgement(name: int | str, opinion: _Opinion | Unreadable) -> Judgement:
     if isinstance(opinion, Unreadable):
         return Judgement(id=name, verdict=Agreement.UNSURE, reason=f"unreadable reply: {opinion.reason}")
-    return Judgement(id=name, verdict=opinion.verdict, reason=opinion.reason)
+    return Judgement(id=name, verdict=opinion.verdict, reason=opinion.reason[:MAX_REASON_CHARS])
 
 
-def _results(config: Config, questions: Sequence[Question]) -> list[str]:
-    """Write what each query returns; nothing where no values may be shown."""
+def _results(config: Config, questions: Sequence[Question], showing: Showing) -> list[str]:
+    """Write what each query returns, as far as it may be shown; nothing where no values may be."""
     if not config.values:
         return [""] * len(questions)
     jobs = [QueryJob(spider.database_file(config.data, each.db_id), each.gold_sql) for each in questions]
     limits = Limits(timeout_s=config.timeout_s, max_rows=MAX_ROWS)
     with meter("judge", total=len(jobs)) as shown:
+        endings = run_queries(jobs, limits=limits, workers=config.workers, on_done=shown.advance)
         return [
-            _as_text(ending)
-            for ending in run_queries(jobs, limits=limits, workers=config.workers, on_done=shown.advance)
+            showing.result_text(question, ending) for question, ending in zip(questions, endings, strict=True)
         ]
-
-
-def _as_text(ending: Ending) -> str:
-    if not isinstance(ending, Rows):
-        return describe(ending)
-    names = [f"column {number}" for number in range(1, ending.columns + 1)]
-    cut = [
-        [value[:MAX_VALUE_CHARS] if isinstance(value, str | bytes) else value for value in row]
-        for row in ending.rows
-    ]
-    return rows_as_csv(f"{len(cut)} rows", names, cut, limit=ROWS_SHOWN).rstrip()
 
 
 def _outcome(
     config: Config, run_dir: RunDir, asked: Asked, *, judgements: Sequence[Judgement], malformed: int
 ) -> Outcome:
-    awaited = asked.awaited()
-    answered = [asked.replies[each.custom_id] for each in asked.requests if each.custom_id in asked.replies]
+    awaited, answered = asked.awaited(), asked.answered()
     say(f"judge: {len(asked.requests)} requests, {len(answered)} replies, {malformed} malformed")
     counts = Counter(str(each.verdict) for each in judgements)
     summary: dict[str, Any] = {

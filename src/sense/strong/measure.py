@@ -1,13 +1,14 @@
 """Measure what was written so far: which questions `sense filter` would keep, and what they are.
 
-The databases are built aside and every query is run, as there; nothing is kept. What a filter is told to drop
-beyond its defaults, as what resembles a benchmark, is not known here.
+The databases are built aside and every query is run, as there; nothing is kept. Of what a filter may be told
+to drop beyond its defaults, only what resembles a benchmark is known here.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +28,7 @@ from sense.strong.slots import Measured
 from sense.strong.written import SynthDatabase, Unreadable, parse_database
 
 
+@lru_cache(maxsize=1_000)  # a plan is gone through after every batch of replies
 def parse_buildable(text: str) -> SynthDatabase | Unreadable:
     """Read a reply that should hold a database that can be built."""
     database = parse_database(text)
@@ -40,8 +42,9 @@ def parse_buildable(text: str) -> SynthDatabase | Unreadable:
 class Measurer:
     """Measures, and remembers what it has measured: a later look at an earlier round costs nothing."""
 
-    def __init__(self, *, workers: int) -> None:
-        """Set the number of processes that run queries; 0: one a core."""
+    def __init__(self, held_out: HeldOut, *, workers: int) -> None:
+        """Take what must not be resembled, and the number of processes that run queries; 0: one a core."""
+        self._held_out = held_out
         self._workers = workers
         self._known: dict[tuple[str, ...], Measured] = {}
 
@@ -66,7 +69,7 @@ class Measurer:
             timeout_s=settings.timeout_s, max_rows=10 * settings.max_rows, max_bytes=MAX_RESULT_BYTES
         )
         jobs = [QueryJob(files[item.db_id], item.sql) for item in usable]
-        kept, nothing = Kept(usable), HeldOut(())
+        kept = Kept(usable)
         measured = Measured(by_database=Counter(dict.fromkeys(built, 0)))
         with meter("measure", total=len(jobs)) as shown:
             endings = run_queries(jobs, limits=limits, workers=self._workers, on_done=shown.advance)
@@ -76,7 +79,7 @@ class Measurer:
                     ending=ending,
                     schema=schemas[item.db_id],
                     kept=kept,
-                    held_out=nothing,
+                    held_out=self._held_out,
                     bounds=bounds,
                 )
                 if all(check(case) is None for _, check in CHECKS):

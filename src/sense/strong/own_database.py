@@ -9,7 +9,7 @@ cannot hold.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from sense.errors import DatabaseError
 from sense.strong.coverage import columns_of
 from sense.strong.populate import Built, Unbuildable, build
 from sense.strong.private_columns import check_entries, matching, with_referring
+from sense.strong.private_mark import mark_private
 from sense.strong.written import SynthDatabase, plain_name, read_databases
 
 VALUES_OF_COLUMN = 6  # shown of a column with many: what its values look like
@@ -35,7 +36,11 @@ NO_ENTRIES = frozenset[Place]()
 
 
 class OwnDatabase(BaseModel):
-    """A line of databases.jsonl: where the user's file is, and the columns whose values stay private."""
+    """A line of databases.jsonl: where the user's file is, and what of it stays private.
+
+    `private` are columns whose values are not told, `hidden` those of which the name is not told either.
+    `values`: whether values of any column are.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,6 +48,8 @@ class OwnDatabase(BaseModel):
     domain: str
     file: Path
     private: tuple[str, ...]
+    hidden: tuple[str, ...] = ()
+    values: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +71,12 @@ class Told:
         """Return what stands in databases.jsonl."""
         private = sorted(f"{place.table}.{place.column}" for place in self.private)
         return OwnDatabase(
-            db_id=self.db_id, domain=self.db_id, file=self.file.absolute(), private=tuple(private)
+            db_id=self.db_id,
+            domain=self.db_id,
+            file=self.file.absolute(),
+            private=tuple(private),
+            hidden=tuple(self.left_out.get("hidden", ())),
+            values=bool(self.values),
         )
 
 
@@ -96,16 +108,20 @@ def read_own(
     return told
 
 
-def read_sources(folder: Path) -> list[SynthDatabase | OwnDatabase]:
+def read_sources(folder: Path) -> Sequence[SynthDatabase | OwnDatabase]:
     """Read the databases of a `synthesize` run: those that were written, or the user's own.
 
     Raises:
         ConfigError, DataError: as `read_databases`.
     """
+    return read_own_lines(folder) or read_databases(folder)
+
+
+def read_own_lines(folder: Path) -> list[OwnDatabase]:
+    """Read the user's own databases of a `synthesize` or `filter` run; none where others were made."""
     file = folder / "databases.jsonl"
-    if file.exists() and any("file" in line for line in jsonl.read_objects(file)):
-        return [*jsonl.read(file, OwnDatabase)]
-    return [*read_databases(folder)]
+    is_own = file.exists() and any("file" in line for line in jsonl.read_objects(file))
+    return jsonl.read(file, OwnDatabase) if is_own else []
 
 
 def build_or_copy(database: SynthDatabase | OwnDatabase, path: Path) -> Built | Unbuildable:
@@ -114,7 +130,7 @@ def build_or_copy(database: SynthDatabase | OwnDatabase, path: Path) -> Built | 
 
 
 def copy_own(file: Path, path: Path) -> Built | Unbuildable:
-    """Copy a database by SQLite's own backup: one state of it, whole or not at all."""
+    """Copy a database by SQLite's own backup: whole or not at all; mark its folder as private."""
     part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     part.unlink(missing_ok=True)
@@ -127,6 +143,7 @@ def copy_own(file: Path, path: Path) -> Built | Unbuildable:
     except (sqlite3.Error, DatabaseError) as error:
         part.unlink(missing_ok=True)
         return Unbuildable(str(error))
+    mark_private(path.parent)  # before the copy gets its name, so that none ever stands there without
     part.replace(path)
     return Built(rows=rows, rejected_rows=[])
 
@@ -148,6 +165,27 @@ def plain_schema(file: Path, db_id: str) -> Schema:
         return schema_of_file(empty, db_id)
 
 
+def without(schema: Schema, *, gone: Set[str], hidden: Set[Place]) -> Schema:
+    """Leave out the tables and columns of these names, these columns, and the keys that name them."""
+
+    def is_told(place: Place) -> bool:
+        return place not in hidden and f"{place.table}.{place.column}" not in gone and place.table not in gone
+
+    def part(table: Table) -> Table:
+        return replace(table, columns=tuple(c for c in table.columns if is_told(Place(table.name, c.name))))
+
+    tables = tuple(part(table) for table in schema.tables)
+    return replace(
+        schema,
+        tables=tuple(table for table in tables if table.columns),
+        foreign_keys=tuple(
+            key
+            for key in schema.foreign_keys
+            if is_told(Place(key.table, key.column)) and is_told(Place(key.to_table, key.to_column))
+        ),
+    )
+
+
 def _count(connection: sqlite3.Connection, table: str) -> int:
     return int(connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()[0])
 
@@ -158,7 +196,7 @@ def _told(file: Path, db_id: str, *, named: set[Place], hide: bool, with_values:
     left_out = _not_tables(file) | {"names": _unspeakable(whole), "without_rows": _without_rows(file, whole)}
     gone = set(left_out["names"]) | set(left_out["without_rows"])
     hidden = named if hide else NO_ENTRIES
-    schema = _without(whole, gone=gone, hidden=hidden)
+    schema = without(whole, gone=gone, hidden=hidden)
     if hidden:
         left_out["hidden"] = tuple(f"{p.table}.{p.column}" for p in columns_of(whole) if p in hidden)
     if not schema.tables:
@@ -226,25 +264,6 @@ def _without_rows(file: Path, schema: Schema) -> tuple[str, ...]:
             if row is None:
                 empty.append(table.name)
     return tuple(empty)
-
-
-def _without(schema: Schema, *, gone: set[str], hidden: set[Place] | frozenset[Place]) -> Schema:
-    def is_told(place: Place) -> bool:
-        return place not in hidden and f"{place.table}.{place.column}" not in gone and place.table not in gone
-
-    def part(table: Table) -> Table:
-        return replace(table, columns=tuple(c for c in table.columns if is_told(Place(table.name, c.name))))
-
-    tables = tuple(part(table) for table in schema.tables)
-    return replace(
-        schema,
-        tables=tuple(table for table in tables if table.columns),
-        foreign_keys=tuple(
-            key
-            for key in schema.foreign_keys
-            if is_told(Place(key.table, key.column)) and is_told(Place(key.to_table, key.to_column))
-        ),
-    )
 
 
 def _values(file: Path, schema: Schema, private: frozenset[Place]) -> dict[Place, tuple[str, ...]]:

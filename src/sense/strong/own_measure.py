@@ -46,8 +46,9 @@ def part_of(item_id: str) -> str:
 class OwnMeasurer:
     """Measures, and remembers what it has measured: a later look at an earlier round costs nothing."""
 
-    def __init__(self, *, workers: int) -> None:
-        """Set the number of processes that run queries; 0: one a core."""
+    def __init__(self, held_out: HeldOut, *, workers: int) -> None:
+        """Take what must not be resembled, and the number of processes that run queries; 0: one a core."""
+        self._held_out = held_out
         self._workers = workers
         self._known: dict[tuple[str, ...], OwnMeasured] = {}
 
@@ -73,7 +74,7 @@ class OwnMeasurer:
             timeout_s=settings.timeout_s, max_rows=10 * settings.max_rows, max_bytes=MAX_RESULT_BYTES
         )
         jobs = [QueryJob(databases[item.db_id].file, item.sql) for item in usable]
-        memory, nothing = Kept(usable), HeldOut(())
+        memory = Kept(usable)
         kept: list[Item] = []
         with meter("measure", total=len(jobs)) as shown:
             endings = run_queries(jobs, limits=limits, workers=self._workers, on_done=shown.advance)
@@ -83,7 +84,7 @@ class OwnMeasurer:
                     ending=ending,
                     schema=databases[item.db_id].schema,
                     kept=memory,
-                    held_out=nothing,
+                    held_out=self._held_out,
                     bounds=bounds,
                 )
                 if all(check(case) is None for _, check in CHECKS):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -18,6 +20,8 @@ _COMPARING = (
     exp.Glob, exp.RegexpLike, exp.Match, exp.In, exp.Between, exp.Nullif, exp.StrPosition,
 )  # fmt: skip
 _CONSTANTS = (exp.Literal, exp.Boolean, exp.HexString)
+# SQLite does not say which columns these joins compare.
+_SILENT_JOIN = re.compile(r"\b(?:natural|using)\b", re.IGNORECASE)
 
 
 def matching(entry: str, columns: Iterable[Place]) -> set[Place]:
@@ -70,6 +74,31 @@ def compared_with_a_value(sql: str, private: Collection[Place], schema: Schema) 
                 if (name := finder.private_in(side)) is not None:
                     return name
     return None
+
+
+def reads_only(sql: str, told: Collection[Place], connection: sqlite3.Connection) -> bool:
+    """Tell whether a query reads no columns but these, as SQLite itself says; False if it cannot be prepared.
+
+    To read the rows of a table without looking into them, as count(*) does, is to read no column of it.
+    """
+    if _SILENT_JOIN.search(sql):
+        return False
+    allowed = set(told) | {Place(place.table, "") for place in told}
+    read: set[Place] = set()
+
+    def note(action: int, table: str | None, column: str | None, *_: str | None) -> int:
+        if action == sqlite3.SQLITE_READ:
+            read.add(Place(table or "", column or ""))
+        return sqlite3.SQLITE_OK
+
+    connection.set_authorizer(note)
+    try:
+        connection.execute(f"EXPLAIN {sql}")
+    except (sqlite3.Error, sqlite3.Warning, ValueError):  # no SQL, several statements, no Unicode
+        return False
+    finally:
+        connection.set_authorizer(None)
+    return read <= allowed
 
 
 def _sides(node: exp.Expr) -> Iterable[exp.Expr]:

@@ -1,7 +1,8 @@
 """Send a data or model folder to the Hugging Face Hub, through huggingface_hub; or say what would be sent.
 
 Left at home are hidden files and a run folder's bookkeeping, which names paths of this machine. A folder
-in which a file is called `PRIVATE`, beside a database as a rule, is not sent at all.
+in which a file is called `PRIVATE`, as `sense filter` puts beside copies of the user's own databases, is not
+sent at all.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 from pydantic import Field
 
+from sense.databases.spider import PRIVATE_MARK
 from sense.errors import ConfigError, DataError, ModelError
 from sense.rundir import BOOKKEEPING
 from sense.stage import StageConfig
 
 CARD = "README.md"
-PRIVATE_MARK = "PRIVATE"
 LEFT_OUT = (".*", "*/.*", "*.part", *sorted(BOOKKEEPING), *(f"*/{name}" for name in sorted(BOOKKEEPING)))
 
 

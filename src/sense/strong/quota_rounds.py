@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from sense.prompts.databases import database_in_domain_request
 from sense.prompts.questions import slot_line, slots_request
-from sense.prompts.repair import repair_request
 from sense.records import Message
+from sense.strong.asking import answer
 from sense.strong.measure import parse_buildable
 from sense.strong.rounds import Progress
 from sense.strong.seeds import DatabasePlan, plan_catalog
@@ -167,21 +167,11 @@ def _ask(
     progress: Progress, name: str, messages: Sequence[Message], read: Callable[[str], Read | Unreadable]
 ) -> Read | None:
     """Ask, and once more where the reply cannot be read; None while it is awaited, or if it never can."""
-    first = progress.ask(name, messages)
-    reply = progress.reply_to(first)
-    if reply is None:
-        return None
-    parsed = read(reply.text)
-    if not isinstance(parsed, Unreadable):
-        return parsed
-    second = progress.ask(f"{name}/repair", repair_request(messages, reason=parsed.reason))
-    reply = progress.reply_to(second)
-    if reply is None:
-        return None
-    parsed = read(reply.text)
-    if not isinstance(parsed, Unreadable):
-        return parsed
-    progress.note(second, [parsed])
+    requests, value = answer(progress.replies, name, messages, make=progress.make, read=read)
+    progress.requests += requests
+    if not isinstance(value, Unreadable):
+        return value
+    progress.note(requests[-1], [value])
     return None
 
 

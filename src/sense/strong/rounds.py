@@ -36,15 +36,19 @@ class Progress:
     report: dict[str, Any] = field(default_factory=dict)
     short_of: list[str] = field(default_factory=list)
 
-    def ask(self, name: str, messages: Sequence[Message]) -> Request:
-        """Add a request."""
-        request = make_request(
+    def make(self, name: str, messages: Sequence[Message]) -> Request:
+        """Make a request."""
+        return make_request(
             name,
             messages,
             model=self.model,
             temperature=self.temperature,
             max_tokens=MAX_TOKENS_OF_REPLY,
         )
+
+    def ask(self, name: str, messages: Sequence[Message]) -> Request:
+        """Add a request."""
+        request = self.make(name, messages)
         self.requests.append(request)
         return request
 

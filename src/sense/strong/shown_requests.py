@@ -18,17 +18,6 @@ def requests_text(path: Path) -> str:
     return "\n".join(_request(line["custom_id"], line["body"]) for line in lines)
 
 
-def summary_text(summary: Mapping[str, Any], indent: str = "") -> str:
-    """Write a summary as commands do, a line for each value."""
-    lines: list[str] = []
-    for name, part in summary.items():
-        if isinstance(part, Mapping):
-            lines += [f"{indent}{name}:", *([summary_text(part, indent + "  ")] if part else [])]
-        else:
-            lines.append(f"{indent}{name}: {part}")
-    return "\n".join(lines)
-
-
 def _request(name: str, body: Mapping[str, Any]) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in body.items() if key != "messages")
     messages = [f"--- {message['role']}\n{message['content']}" for message in body["messages"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
@@ -14,7 +14,7 @@ from sense.llms import store
 from sense.llms.base import KnownReplies
 from sense.llms.batch_files import Endpoint, Reply
 from sense.llms.remote import RemoteSampler, RemoteSettings
-from sense.llms.sampler import Sampler
+from sense.llms.sampler import Prompt, Sampler
 from sense.prompts.text_to_sql import stops
 
 if TYPE_CHECKING:
@@ -38,6 +38,23 @@ def check_goes_together(engine: EngineName, *, base_url: str | None, endpoint: E
         raise ValueError(f"base_url is for engine api, not for {engine}")
     if endpoint != "chat" and engine not in ("api", "batch"):
         raise ValueError(f"endpoint is for engines api and batch, not for {engine}")
+
+
+def check_taken(engines: Collection[EngineName], given: Collection[str]) -> None:
+    """Raise ValueError for a setting that was given and that none of these engines takes."""
+    taken = {name for engine in engines for name in ENGINES[engine].own}
+    for name in (name for engine in ENGINES.values() for name in engine.own):
+        if name in given and name not in taken:
+            takers = " and ".join(word for word, engine in ENGINES.items() if name in engine.own)
+            raise ValueError(f"{name} is for engine {takers}, not for {' and '.join(sorted(engines))}")
+
+
+def check_prices(models: Iterable[WeakModel]) -> None:
+    """Raise ConfigError where the price of a server's model is not known."""
+    from sense.llms import api  # here, for others need no HTTP client
+    from sense.llms.budget import read_prices
+
+    api.check_prices([model.model for model in models if model.engine == "api"], read_prices())
 
 
 class WeakModel(BaseModel):
@@ -89,10 +106,14 @@ class Sampling:
 
 
 class Engine(NamedTuple):
-    """How a model is looked at before anything is written, and how it is made ready."""
+    """How a model is looked at before anything is written, and how it is made ready for its prompts.
+
+    `own` are the settings of a run that it takes and not every engine does.
+    """
 
     check: Callable[[WeakModel, Sequence[Path]], None]
-    make: Callable[[WeakModel, Sampling], Sampler]
+    make: Callable[[WeakModel, Sampling, Sequence[Prompt]], Sampler]
+    own: tuple[str, ...] = ()
 
 
 def left_of(caps: Caps, used: Mapping[str, float]) -> Caps:
@@ -125,14 +146,22 @@ def _check_gguf(model: WeakModel, made: Sequence[Path]) -> None:  # noqa: ARG001
     check_installed()
 
 
+def _check_server(model: WeakModel, made: Sequence[Path]) -> None:  # noqa: ARG001 - no stage makes a server
+    """Look at the address; whether the server knows the model is told by its first answer."""
+    from sense.llms.api_server import Server  # here, for others need no HTTP client
+
+    assert model.base_url is not None
+    Server(model.base_url, timeout_s=1, max_reply_bytes=1)
+
+
 def _check_nothing(model: WeakModel, made: Sequence[Path]) -> None:
-    """Whether a server knows a model is told by its first answer."""
+    """Whether a batch service knows a model is told by its replies."""
 
 
-def _local(model: WeakModel, asked: Sampling) -> Sampler:
-    from sense.llms.local_sampler import LocalSampler  # torch is loaded once the input is known to be good
+def _local(model: WeakModel, asked: Sampling, prompts: Sequence[Prompt]) -> Sampler:
+    from sense.weak.fitting import FittingSampler  # torch is loaded once the input is known to be good
 
-    return LocalSampler(
+    sampler = FittingSampler(
         model.model,
         dtype=asked.dtype,
         batch=asked.batch,
@@ -141,9 +170,11 @@ def _local(model: WeakModel, asked: Sampling) -> Sampler:
         top_p=asked.top_p,
         stops=stops(store.prompt_format_of(model.model)),
     )
+    sampler.check(prompts)
+    return sampler
 
 
-def _vllm(model: WeakModel, asked: Sampling) -> Sampler:
+def _vllm(model: WeakModel, asked: Sampling, _: Sequence[Prompt]) -> Sampler:
     from sense.llms.vllm import VllmSampler
 
     return VllmSampler(
@@ -152,10 +183,11 @@ def _vllm(model: WeakModel, asked: Sampling) -> Sampler:
         max_new_tokens=asked.max_new_tokens,
         temperature=asked.temperature,
         top_p=asked.top_p,
+        stops=stops(store.prompt_format_of(model.model)),
     )
 
 
-def _gguf(model: WeakModel, asked: Sampling) -> Sampler:
+def _gguf(model: WeakModel, asked: Sampling, _: Sequence[Prompt]) -> Sampler:
     from sense.llms.llama_cpp import LlamaCppSampler
 
     return LlamaCppSampler(
@@ -163,10 +195,11 @@ def _gguf(model: WeakModel, asked: Sampling) -> Sampler:
         max_new_tokens=asked.max_new_tokens,
         temperature=asked.temperature,
         top_p=asked.top_p,
+        stops=stops(store.prompt_format_of(model.model)),
     )
 
 
-def _api(model: WeakModel, asked: Sampling) -> Sampler:
+def _api(model: WeakModel, asked: Sampling, _: Sequence[Prompt]) -> Sampler:
     from sense.llms.api import ApiProvider, ApiSettings  # here, for others need no HTTP client
 
     assert model.base_url is not None
@@ -191,7 +224,7 @@ def _api(model: WeakModel, asked: Sampling) -> Sampler:
     return RemoteSampler(provider, _remote(model, asked), usage=usage)
 
 
-def _batch(model: WeakModel, asked: Sampling) -> Sampler:
+def _batch(model: WeakModel, asked: Sampling, _: Sequence[Prompt]) -> Sampler:
     return RemoteSampler(KnownReplies(asked.replies), _remote(model, asked))
 
 
@@ -208,9 +241,9 @@ def _remote(model: WeakModel, asked: Sampling) -> RemoteSettings:
 
 
 ENGINES: dict[EngineName, Engine] = {
-    "local": Engine(_check_weights, _local),
-    "api": Engine(_check_nothing, _api),
-    "vllm": Engine(_check_vllm, _vllm),
+    "local": Engine(_check_weights, _local, ("batch", "dtype")),
+    "api": Engine(_check_server, _api, ("concurrency", "max_requests", "max_tokens", "max_usd")),
+    "vllm": Engine(_check_vllm, _vllm, ("dtype",)),
     "gguf": Engine(_check_gguf, _gguf),
-    "batch": Engine(_check_nothing, _batch),
+    "batch": Engine(_check_nothing, _batch, ("replies",)),
 }

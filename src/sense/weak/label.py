@@ -50,11 +50,15 @@ class Config(StageConfig):
         description="folder with the questions and databases, laid out as Spider's or BIRD's"
     )
     split: str = Field("train", description="the question file that was sampled for: train means train.json")
-    candidates: InputPath = Field(description="candidates.jsonl of 'sense sample'")
+    candidates: InputPath = Field(
+        description="candidates.jsonl of 'sense sample'; each gets one of six labels: right, wrong, error, "
+        "timeout, refused (it does more than read), unjudged (its gold query fails)"
+    )
     rule: Literal["own", "spider", "bird"] = Field(
         "own",
-        description="whose rule says that two results are the same: spider and bird are the benchmarks' own; "
-        "own is Spider's without its rewriting of the word 'value' in candidates",
+        description="whose rule says that two results are the same: spider and bird judge as the official "
+        "scripts of these benchmarks do; own is spider but for a habit of its script, which puts a 1 for "
+        "the word 'value' wherever a candidate has it, even in a column's name",
     )
     suites: InputPath | None = Field(
         None,

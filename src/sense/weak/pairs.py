@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,7 +33,10 @@ class Config(StageConfig):
         description="folder with the questions and databases, laid out as Spider's or BIRD's"
     )
     split: str = Field("train", description="the question file that was sampled for: train means train.json")
-    verdicts: InputPath = Field(description="verdicts.jsonl of 'sense label'")
+    verdicts: InputPath = Field(
+        description="verdicts.jsonl of 'sense label'; what comes out is pairs.jsonl in the folder --out: "
+        "prompts, each with a query to prefer and a wrong one; 'sense dpo' reads it"
+    )
     prompt_format: str = Field(
         DEFAULT_FORMAT, description="how prompts are written; that of the model to be tuned"
     )
@@ -201,7 +204,7 @@ def _query(verdict: Verdict) -> Query:
 
 
 def _liking(verdict: Verdict) -> float:
-    return -inf if verdict.logprob is None else verdict.logprob
+    return -inf if verdict.logprob is None or isnan(verdict.logprob) else verdict.logprob
 
 
 def _pair(question: Question, n: int, *, choice: Choice, prompt: str) -> PreferencePair:

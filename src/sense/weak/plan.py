@@ -61,7 +61,8 @@ def make_plans(
             if own:
                 schema, text = split_prompt(prompter.prompt(question))
                 seeds = tuple(f"{seed}/{question.id}/{k}" for k in own)
-                plan.prompts.append(Prompt(schema=schema, text=text, seeds=seeds))
+                where = f"database {question.db_id!r}, question {question.id}"
+                plan.prompts.append(Prompt(schema=schema, text=text, seeds=seeds, name=where))
                 plan.places.append((question, own))
         if plan.prompts:
             plans.append(plan)

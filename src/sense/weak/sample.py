@@ -8,6 +8,7 @@ the model that an earlier `dpo` has made.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -38,11 +39,14 @@ from sense.weak.engines import (
     WeakModel,
     WeakModelSetting,
     check_goes_together,
+    check_prices,
+    check_taken,
     left_of,
 )
 from sense.weak.plan import Plan, candidate_id, make_plans
 
 OF_ONE_MODEL = ("model", "engine", "base_url", "endpoint", "prompt_format")
+MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # a model's name becomes part of a file's
 AWAITED = "requests-awaiting-replies"
 
 
@@ -64,7 +68,8 @@ class Config(StageConfig):
     base_url: str | None = Field(None, description="of a server, such as http://localhost:8000/v1; for api")
     endpoint: EndpointName = Field(
         "chat",
-        description="chat, or completions: bare, for a model trained on our prompts; for api and batch",
+        description="what answers: chat, or completions: bare, for a model trained on our prompts; for api, "
+        f"and for batch, where {AWAITED}.jsonl is to be sent to the service of this endpoint",
     )
     prompt_format: str | None = Field(
         None, description="id of the prompt format; by default the one that the model was trained with"
@@ -74,10 +79,14 @@ class Config(StageConfig):
         description="several models in place of one: NAME=MODEL or NAME={model: M, engine: E, weight: 2}; "
         "each question's samples are shared among them by weight",
     )
-    data: InputPath = Field(description="folder in Spider's layout")
+    data: InputPath = Field(
+        description="folder with the questions and databases, laid out as Spider's or BIRD's"
+    )
     split: str = Field("train", description="question file, without .json")
     samples: Annotated[int, Field(ge=1)] = Field(8, description="samples of each question")
-    temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="sampling temperature")
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        1.0, description="sampling temperature"
+    )
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(
         0.95, description="draw from the likeliest tokens of this mass"
     )
@@ -87,7 +96,10 @@ class Config(StageConfig):
     batch: Annotated[int, Field(ge=1)] = Field(128, description="samples decoded together; for local")
     dtype: Dtype = Field("auto", description="auto: bfloat16 where it is native; for local and vllm")
     replies: InputPaths = Field(
-        (), description="batch output files with the replies that have come so far; for batch"
+        (),
+        description="batch output files with the replies that have come so far; without any, the requests "
+        f"are written to {AWAITED}.jsonl: have a batch service answer that file, and give the same command "
+        "with what came back; for batch",
     )
     databases: Annotated[int, Field(ge=0)] = Field(
         0, description="sample for the questions of so many databases, drawn by seed; 0: all"
@@ -105,7 +117,7 @@ class Config(StageConfig):
     max_tokens: Annotated[int, Field(ge=1)] | None = Field(
         None, description="use no more tokens than this each time, prompts and answers; for api"
     )
-    max_usd: Annotated[float, Field(gt=0)] | None = Field(
+    max_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="spend no more US dollars than this each time; for api"
     )
 
@@ -116,7 +128,13 @@ class Config(StageConfig):
         for name in OF_ONE_MODEL if self.models else ():
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} is for one model; with 'models' say it of each: models.NAME.{name}")
+        for name in self.models:
+            if not MODEL_NAME.fullmatch(name):
+                raise ValueError(f"models: name {name!r}: letters, digits, '_', '.' and '-' are expected")
         check_goes_together(self.engine, base_url=self.base_url, endpoint=self.endpoint)
+        chosen = {weak.engine for weak in self.models.values()} if self.models else {self.engine}
+        fields = type(self).model_fields.items()
+        check_taken(chosen, [name for name, field in fields if getattr(self, name) != field.default])
         return self
 
     def weak_models(self) -> dict[str, WeakModel]:
@@ -132,11 +150,13 @@ class Config(StageConfig):
                 yield f"models.{name}", Path(weak.model)
 
     def check(self, made: Sequence[Path] = ()) -> None:
-        """Look at the models, the prompt formats and the questions."""
+        """Look at the models, their prices, the prompt formats and the questions."""
         for weak in self.weak_models().values():
             if weak.prompt_format is not None:
                 format_of(weak.prompt_format)
             ENGINES[weak.engine].check(weak, made)
+        if self.max_usd is not None:
+            check_prices(self.weak_models().values())
         if not is_made(self.data, made):
             spider.check_split(self.data, self.split)
 
@@ -155,7 +175,7 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
         questions, config.weak_models(), data=config.data, samples=config.samples, seed=config.seed
     )
     # A model that cannot be loaded leaves no folder; where there is one, it may not be needed any more.
-    ready = [] if path.exists() else [_make(plans[0].weak, asked)]
+    ready = [] if path.exists() else [_make(plans[0], asked)]
     run_dir.start()
     found = {candidate.id: candidate for candidate in jsonl.resume(path, Candidate)}
     if found:
@@ -166,7 +186,7 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
         for plan in plans:
             waiting = plan.without(found)
             if waiting.prompts:
-                sampler = ready.pop() if ready else _make(plan.weak, asked)
+                sampler = ready.pop() if ready else _make(waiting, asked)
                 try:
                     ended = endings[plan.name] = _sample(sampler, waiting, file=file, shown=shown)
                 except ModelError as error:
@@ -227,8 +247,8 @@ def _sampling(config: Config) -> Sampling:
     )
 
 
-def _make(weak: WeakModel, asked: Sampling) -> Sampler:
-    return ENGINES[weak.engine].make(weak, asked)
+def _make(plan: Plan, asked: Sampling) -> Sampler:
+    return ENGINES[plan.weak.engine].make(plan.weak, asked, plan.prompts)
 
 
 def _sample(sampler: Sampler, plan: Plan, *, file: jsonl.Appender, shown: Meter) -> Ended:

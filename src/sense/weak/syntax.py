@@ -61,6 +61,8 @@ def distance(one: str, other: str) -> float:
 
 def _order(node: exp.Expr) -> None:
     if isinstance(node, exp.And | exp.Or):
+        if _goes_on(node):
+            return  # ordered as part of the whole: by itself at each of its links would take their square
         combine = exp.and_ if isinstance(node, exp.And) else exp.or_
         node.replace(combine(*sorted(_operands(node, type(node)), key=_text), copy=False))
     elif isinstance(node, exp.In):
@@ -74,14 +76,23 @@ def _order(node: exp.Expr) -> None:
         node.set("kind", None)
 
 
+def _goes_on(node: exp.Expr) -> bool:
+    """Tell whether what a node joins is joined with more by its like."""
+    above = node.parent
+    while isinstance(above, exp.Paren):
+        above = above.parent
+    return type(above) is type(node)
+
+
 def _operands(node: exp.Expr, kind: type[exp.Expr]) -> Iterator[exp.Expr]:
     """Yield what is joined by AND, or by OR, however it stands in parentheses."""
-    inner = node.unnest()
-    if isinstance(inner, kind):
-        yield from _operands(inner.this, kind)
-        yield from _operands(inner.expression, kind)
-    else:
-        yield inner
+    waiting = [node]
+    while waiting:
+        inner = waiting.pop().unnest()
+        if isinstance(inner, kind):
+            waiting += [inner.expression, inner.this]
+        else:
+            yield inner
 
 
 def _text(node: exp.Expr) -> str:
