@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from importlib.util import find_spec
@@ -13,10 +14,11 @@ import pytest
 from tiny_models import save_model
 
 from sense import jsonl
-from sense.errors import ConfigError, ModelError, SenseError
+from sense.errors import ConfigError, DataError, ModelError, SenseError
 from sense.records import Candidate
 from sense.rundir import RunDir
 from sense.stage import Outcome
+from sense.weak.engines import WeakModel, check_private
 from sense.weak.sample import Config, run
 from sense.weak.shares import share
 
@@ -316,6 +318,38 @@ def test_by_files_it_goes_on_when_the_replies_are_given(pets_and_shops: Path, tm
         (0, "SELECT 1", 3, None), (1, "SELECT 2", 3, None),
     ] * 3  # fmt: skip
     assert not (tmp_path / "out" / "requests-awaiting-replies.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "goes_to"),
+    [
+        ({"engine": "batch"}, "a batch service"),
+        ({"engine": "api", "base_url": "https://models.example/v1"}, "https://models.example/v1"),
+        ({"engine": "api", "base_url": "http://127.0.0.1.models.example/v1"}, "models.example"),
+        ({"engine": "api", "base_url": "http://localhost:1/v1"}, None),
+        ({"engine": "api", "base_url": "http://127.0.0.1:1/v1"}, None),
+        ({"engine": "api", "base_url": "http://[::1]:1/v1"}, None),
+    ],
+)
+def test_values_of_a_private_database_stay_on_this_machine(
+    pets_and_shops: Path, settings: dict[str, Any], goes_to: str | None
+) -> None:
+    model = WeakModel.model_validate({"model": "some"} | settings)
+    check_private([model], pets_and_shops, ["pets", "shops"])
+    (pets_and_shops / "database" / "shops" / "PRIVATE").touch()
+    check_private([model], pets_and_shops, ["pets"])
+    if goes_to is None:
+        check_private([model], pets_and_shops, ["pets", "shops"])
+        return
+    with pytest.raises(DataError, match=rf"shops: marked private .* would go to .*{re.escape(goes_to)}"):
+        check_private([model], pets_and_shops, ["pets", "shops"])
+
+
+def test_a_run_that_would_send_a_private_database_leaves_no_folder(pets_and_shops: Path) -> None:
+    (pets_and_shops / "database" / "shops" / "PRIVATE").touch()
+    with pytest.raises(DataError, match="marked private"):
+        ask_by_files(pets_and_shops)
+    assert not (pets_and_shops.parent / "out").exists()
 
 
 def test_what_a_reply_lacks_is_asked_for_by_files_again(pets_and_shops: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Config(StageConfig):
     prompt_format: str | None = Field(
         None, description="id of the prompt format; by default the one that the model was trained with"
     )
-    max_new_tokens: Annotated[int, Field(ge=1)] = Field(
+    max_new_tokens: Annotated[int, Field(ge=1, le=2**20)] = Field(
         128, description="an answer is cut after so many tokens"
     )
     batch: Annotated[int, Field(ge=1)] = Field(96, description="questions answered together")

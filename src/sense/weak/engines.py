@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from sense.databases import spider
+from sense.errors import DataError
 from sense.llms import store
 from sense.llms.base import KnownReplies
 from sense.llms.batch_files import Endpoint, Reply
@@ -27,6 +31,7 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 ENDPOINTS: dict[EndpointName, Endpoint] = {"chat": Endpoint.CHAT, "completions": Endpoint.COMPLETIONS}
 # A chat model has not learned from our prompts what is wanted of it; a bare continuation needs no word more.
 INSTRUCTION = "Answer the question at the end with one SQLite query, and write nothing else.\n\n"
+LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 BYTES_PER_TOKEN = 1_024  # of a reply: its text in JSON, and a log-probability with all that goes with it
 
 
@@ -57,6 +62,19 @@ def check_prices(models: Iterable[WeakModel]) -> None:
     api.check_prices([model.model for model in models if model.engine == "api"], read_prices())
 
 
+def check_private(models: Iterable[WeakModel], data: Path, db_ids: Iterable[str]) -> None:
+    """Raise DataError where values of a database marked private would leave the machine in prompts."""
+    away = next((model for model in models if model.leaves_the_machine), None)
+    marked = (spider.database_file(data, db_id).with_name(spider.PRIVATE_MARK) for db_id in set(db_ids))
+    mark = next((path for path in sorted(marked) if path.exists()), None) if away else None
+    if away and mark:
+        where = away.base_url or "a batch service"
+        raise DataError(
+            f"{mark.parent}: marked private by its file {mark.name}, and prompts hold example values of its "
+            f"columns: they would go to {where}; run the model here or on a server of this machine"
+        )
+
+
 class WeakModel(BaseModel):
     """One model, and how it is run."""
 
@@ -73,6 +91,13 @@ class WeakModel(BaseModel):
     def _goes_together(self) -> Self:
         check_goes_together(self.engine, base_url=self.base_url, endpoint=self.endpoint)
         return self
+
+    @property
+    def leaves_the_machine(self) -> bool:
+        """Whether prompts go to a batch service or to a server elsewhere."""
+        host = urlsplit(self.base_url or "").hostname or ""
+        here = host == "localhost" or host == "::1" or bool(LOOPBACK.fullmatch(host))
+        return self.engine == "batch" or (self.engine == "api" and not here)
 
 
 def _from_text(value: object) -> object:

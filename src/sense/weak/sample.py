@@ -40,6 +40,7 @@ from sense.weak.engines import (
     WeakModelSetting,
     check_goes_together,
     check_prices,
+    check_private,
     check_taken,
     left_of,
 )
@@ -90,7 +91,7 @@ class Config(StageConfig):
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(
         0.95, description="draw from the likeliest tokens of this mass"
     )
-    max_new_tokens: Annotated[int, Field(ge=1)] = Field(
+    max_new_tokens: Annotated[int, Field(ge=1, le=2**20)] = Field(
         96, description="a sample is cut after so many tokens"
     )
     batch: Annotated[int, Field(ge=1)] = Field(128, description="samples decoded together; for local")
@@ -169,6 +170,7 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
     """
     config.check()
     questions = _chosen(spider.load_questions(config.data, config.split), config)
+    check_private(config.weak_models().values(), config.data, (question.db_id for question in questions))
     asked = _sampling(config)
     path = run_dir / "candidates.jsonl"
     plans = make_plans(
