@@ -450,8 +450,9 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_repeated(monkeypatch: pyte
 
 
 CHILD = """
-import random, sys
+import random, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started the tests behind it
 from sense.llms.api import ApiProvider, ApiSettings
 from sense.llms.batch_files import make_request
 from sense.records import Message
