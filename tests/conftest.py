@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import settings
 from pydantic import Field
 
 from sense import jsonl, recipe
@@ -16,6 +17,9 @@ from sense.rundir import RunDir
 from sense.stage import InputPath, Outcome, StageConfig
 
 pytest_plugins = ("tiny_models", "tiny_data")
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is slow, not wrong
+settings.load_profile("untimed")
 
 
 class CopyConfig(StageConfig):

@@ -137,7 +137,7 @@ def passes(llama: Loaded) -> Iterator[list[Pass]]:
     hook.remove()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     asked=st.lists(st.sampled_from(ASKED), max_size=30),
     batch=st.integers(1, 20),
@@ -161,7 +161,7 @@ def test_greedy_answers_are_those_of_generate(
         assert answer.logprob == pytest.approx(generated[key].logprob, rel=1e-4)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(batch=st.integers(1, 40), order=st.randoms(use_true_random=False))
 def test_a_sample_depends_on_its_seed_only(llama: Loaded, batch: int, order: random.Random) -> None:
     jobs = [*sampled(samples=2), Job(schema=SCHEMAS[0], text=TEXTS[1])]  # a greedy one among them

@@ -100,7 +100,7 @@ def test_answers_end_at_different_places(loaded: Loaded) -> None:
     assert {one.finished for one in made} == {True, False}
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(batch=st.integers(1, 20), order=st.randoms(use_true_random=False))
 def test_a_sample_depends_on_its_seed_only(loaded: Loaded, batch: int, order: random.Random) -> None:
     branches = [Continuation(text=q, seed=f"{q}{k}") for q in QUESTIONS for k in range(3)]

@@ -51,7 +51,7 @@ def check_pass(cache: PrefixCache, branches: list[Branch], lengths: list[int], w
         assert torch.allclose(made[b, :, :length], expected, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**16),
     prefixes=st.lists(st.integers(1, 9), min_size=1, max_size=4),

@@ -36,9 +36,7 @@ shapes = given(
     lengths=st.lists(st.integers(1, 7), min_size=1, max_size=9),
     seed=st.integers(0, 2**16),
 )
-quickly = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+quickly = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=str)

@@ -164,7 +164,7 @@ def check(
 
 @pytest.mark.parametrize(("smoothing", "plain_loss"), TASKS)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @example(tree=[(1, [(1, 1, 1)])], per_pack=2, attention="eager")
 @example(tree=[(14, [(2, 6, 3), (4, 2, 5), (1, 1, 6)]), (1, [(3, 4, 4)])], per_pack=8, attention="eager")
 @given(tree=trees, per_pack=st.integers(1, 8), attention=attentions)
@@ -183,7 +183,7 @@ def test_full_training_has_the_loss_and_gradient_of_plain_rows(
 @peft_reads_an_old_name
 @pytest.mark.parametrize(("smoothing", "plain_loss"), TASKS)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(tree=trees, per_pack=st.integers(1, 8), attention=attentions)
 def test_lora_has_the_loss_and_gradient_of_plain_rows(
     kind: str,

@@ -32,7 +32,7 @@ def by_itself(schema: tuple[int, ...], own: Branch) -> list[float]:
     return [float(logprobs[first + n - 1, token]) for n, token in enumerate(own.completion)]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(schema=st.lists(ids, max_size=6).map(tuple), branches=st.lists(branch, min_size=1, max_size=7))
 @torch.no_grad()
 def test_each_token_has_the_logprob_of_its_branch_alone(

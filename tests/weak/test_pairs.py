@@ -182,7 +182,7 @@ def test_of_one_query_in_many_spellings_the_likeliest_is_taken() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["any", "nearest", "balanced", "hardest"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(order=st.permutations(range(8)), seed=st.integers(0, 9))
 def test_order_of_the_verdicts_does_not_count(strategy: str, order: list[int], seed: int) -> None:
     marks = [Label.RIGHT, Label.WRONG, Label.TIMEOUT, Label.WRONG]

@@ -131,6 +131,15 @@ def database_file(data: Path, db_id: str) -> Path:
     raise DatabaseError(f"database {db_id!r}: no such file {expected}")
 
 
+def is_private(data: Path, db_id: str) -> bool:
+    """Tell whether a database is marked as one that is not to leave the machine.
+
+    Raises:
+        DatabaseError: as `database_file`.
+    """
+    return database_file(data, db_id).with_name(PRIVATE_MARK).exists()
+
+
 def database_files(data: Path, db_id: str) -> tuple[Path, ...]:
     """Find all files of a database, the main one first; the distilled test suites have many.
 

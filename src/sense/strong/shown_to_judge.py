@@ -51,8 +51,8 @@ class Showing:
     def check(self, db_ids: Collection[str]) -> None:
         """Raise DataError for a database that is marked as private, where nothing says what of it is."""
         for db_id in db_ids:
-            folder = spider.database_file(self._data, db_id).parent
-            if db_id not in self._own and (folder / PRIVATE_MARK).exists():
+            if db_id not in self._own and spider.is_private(self._data, db_id):
+                folder = spider.database_file(self._data, db_id).parent
                 raise DataError(
                     f"{folder}: marked private by its file {PRIVATE_MARK}, but which columns are is not "
                     f"known: databases.jsonl of 'sense filter' is expected in {self._beside}"

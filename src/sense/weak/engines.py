@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -31,7 +31,6 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 ENDPOINTS: dict[EndpointName, Endpoint] = {"chat": Endpoint.CHAT, "completions": Endpoint.COMPLETIONS}
 # A chat model has not learned from our prompts what is wanted of it; a bare continuation needs no word more.
 INSTRUCTION = "Answer the question at the end with one SQLite query, and write nothing else.\n\n"
-LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 BYTES_PER_TOKEN = 1_024  # of a reply: its text in JSON, and a log-probability with all that goes with it
 
 
@@ -65,13 +64,13 @@ def check_prices(models: Iterable[WeakModel]) -> None:
 def check_private(models: Iterable[WeakModel], data: Path, db_ids: Iterable[str]) -> None:
     """Raise DataError where values of a database marked private would leave the machine in prompts."""
     away = next((model for model in models if model.leaves_the_machine), None)
-    marked = (spider.database_file(data, db_id).with_name(spider.PRIVATE_MARK) for db_id in set(db_ids))
-    mark = next((path for path in sorted(marked) if path.exists()), None) if away else None
-    if away and mark:
+    marked = away and next((db_id for db_id in sorted(set(db_ids)) if spider.is_private(data, db_id)), None)
+    if away and marked:
+        folder = spider.database_file(data, marked).parent
         where = away.base_url or "a batch service"
         raise DataError(
-            f"{mark.parent}: marked private by its file {mark.name}, and prompts hold example values of its "
-            f"columns: they would go to {where}; run the model here or on a server of this machine"
+            f"{folder}: marked private by its file {spider.PRIVATE_MARK}, and prompts hold example values of "
+            f"its columns: they would go to {where}; run the model here or on a server of this machine"
         )
 
 
@@ -95,9 +94,16 @@ class WeakModel(BaseModel):
     @property
     def leaves_the_machine(self) -> bool:
         """Whether prompts go to a batch service or to a server elsewhere."""
-        host = urlsplit(self.base_url or "").hostname or ""
-        here = host == "localhost" or host == "::1" or bool(LOOPBACK.fullmatch(host))
-        return self.engine == "batch" or (self.engine == "api" and not here)
+        host = urlsplit(self.base_url or "").hostname
+        return self.engine == "batch" or (self.engine == "api" and not _is_here(host or ""))
+
+
+def _is_here(host: str) -> bool:
+    """Tell whether a host's name or address is this machine's own."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _from_text(value: object) -> object:
@@ -184,9 +190,9 @@ def _check_nothing(model: WeakModel, made: Sequence[Path]) -> None:
 
 
 def _local(model: WeakModel, asked: Sampling, prompts: Sequence[Prompt]) -> Sampler:
-    from sense.weak.fitting import FittingSampler  # torch is loaded once the input is known to be good
+    from sense.llms.local_sampler import LocalSampler  # torch is loaded once the input is known to be good
 
-    sampler = FittingSampler(
+    sampler = LocalSampler(
         model.model,
         dtype=asked.dtype,
         batch=asked.batch,
