@@ -45,6 +45,13 @@ def test_the_table_of_prices_can_be_read() -> None:
     assert all(price.as_of and 0 < price.input < price.output for price in prices.values())
 
 
+def test_prices_of_the_user_come_beside_those_of_sense_and_win(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("mine: {input: 1, output: 2}\ngpt-4o: {input: 3, output: 4}\n")
+    prices = read_prices(tmp_path / "own.yaml")
+    assert (prices["mine"], prices["gpt-4o"]) == (Price(input=1, output=2), Price(input=3, output=4))
+    assert prices["gpt-4.1"] == read_prices()["gpt-4.1"]
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -40,11 +40,13 @@ class Server:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        asked = self.asked
+        self.bodies: list[dict[str, Any]] = []
+        asked, bodies = self.asked, self.bodies
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                bodies.append(body)
                 asked.append(body["messages"][-1]["content"])
                 answer = {"questions": SLOTS[:3]} if "The list:" in asked[-1] else DATABASE
                 message = {"role": "assistant", "content": json.dumps(answer)}
@@ -300,6 +302,21 @@ def test_a_server_is_asked_for_what_is_missing_and_for_nothing_twice(
     )
     assert len(server.asked) == len(set(server.asked)) == len(lines(tmp_path, "replies")) == 4
     assert (outcome.summary["prompt_tokens"], outcome.summary["completion_tokens"]) == (40, 20)
+
+
+def test_a_server_is_told_how_long_a_reply_may_be(synthesize: Synthesize, server: Server) -> None:
+    synthesize(reply_tokens=77, **ONE | server.settings)
+    assert {body["max_tokens"] for body in server.bodies} == {77}
+
+
+def test_what_the_replies_cost_is_said_at_the_users_prices(
+    synthesize: Synthesize, server: Server, tmp_path: Path
+) -> None:
+    """Two requests of 10 and 5 tokens, at 2 and 8 USD a million."""
+    (tmp_path / "prices.yaml").write_text("mine: {input: 2, output: 8, batch_discount: 0.5}")
+    mine = ONE | server.settings | {"model": "mine"}
+    assert synthesize(prices=tmp_path / "prices.yaml", **mine).summary["usd"] == pytest.approx(120e-6)
+    assert synthesize(**mine).summary["usd"] is None
 
 
 @pytest.mark.parametrize(

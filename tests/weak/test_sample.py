@@ -229,6 +229,7 @@ def test_settings_that_do_not_go_together_are_refused(
     [
         pytest.param({"base_url": "localhost:8000/v1"}, "base URL 'localhost:8000/v1'", id="url"),
         pytest.param({"base_url": "http://h/v1", "max_usd": 1}, "max_usd needs the price of 'm'", id="price"),
+        pytest.param({"base_url": "http://h/v1", "prices": Path("none.yaml")}, "none.yaml", id="prices"),
     ],
 )
 def test_what_a_server_is_asked_with_is_looked_at_first(

@@ -139,7 +139,9 @@ def check_prices(models: Sequence[str], prices: Mapping[str, Price]) -> None:
     unpriced = sorted(set(models) - prices.keys())
     if unpriced:
         known = nearest(unpriced[0], prices)
-        raise ConfigError(f"max_usd needs the price of {unpriced[0]!r}; add it, or cap tokens; {known}")
+        raise ConfigError(
+            f"max_usd needs the price of {unpriced[0]!r}; add it (prices), or cap tokens; {known}"
+        )
 
 
 class _HandOver:

@@ -82,16 +82,22 @@ class Caps:
     max_usd: float | None = None
 
 
-def read_prices(path: Path = PRICES) -> dict[str, Price]:
-    """Read a table of prices by model.
+def read_prices(own: Path | None = None) -> dict[str, Price]:
+    """Read the prices of models: those that come with Sense, and over them a user's own.
 
     Raises:
         ConfigError: the file is missing or holds something else.
     """
-    try:
-        return TypeAdapter(dict[str, Price]).validate_python(read_yaml_mapping(path))
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {jsonl.first_complaint(error)}") from None
+    prices: dict[str, Price] = {}
+    for path in (PRICES, own) if own else (PRICES,):
+        try:
+            prices |= TypeAdapter(dict[str, Price]).validate_python(read_yaml_mapping(path))
+        except ValidationError as error:
+            raise ConfigError(
+                f"{path}: {jsonl.first_complaint(error)}; expected lines MODEL: {{input: USD, output: USD}}, "
+                "per million tokens"
+            ) from None
+    return prices
 
 
 def estimate_cost(requests: Sequence[Request], prices: Mapping[str, Price]) -> Estimate:

@@ -33,7 +33,10 @@ class AskingConfig(StageConfig):
 
     MAY_GROW: ClassVar[frozenset[str]] = frozenset({"replies"})
     SPEED_ONLY: ClassVar[frozenset[str]] = frozenset(
-        {"workers", "dry_run", "max_requests", "max_tokens", "max_usd"}
+        {
+            *("workers", "dry_run", "concurrency", "request_timeout_s"),
+            *("max_requests", "max_tokens", "max_usd", "prices"),
+        }
     )
 
     provider: Literal["batch", "api"] = Field(
@@ -48,6 +51,15 @@ class AskingConfig(StageConfig):
     model: str = Field("gpt-4o", description="name of the strong model, written into the requests")
     temperature: Annotated[float, Field(ge=0, le=2)] = Field(0.8, description="sampling temperature")
     seed: int = Field(0, description="seed of all that is drawn")
+    reply_tokens: Annotated[int, Field(ge=1)] = Field(
+        16_000, description="a reply is cut after so many tokens; room for a model that thinks first"
+    )
+    concurrency: Annotated[int, Field(ge=1)] = Field(
+        16, description="requests in flight, at the most; a small server of your own takes 1 to 4; for api"
+    )
+    request_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        600.0, description="seconds that a reply may take, waiting in the server's queue among them; for api"
+    )
     dry_run: bool = Field(
         False, description="send nothing; say what the next round would send, and about what it would cost"
     )
@@ -60,12 +72,25 @@ class AskingConfig(StageConfig):
     max_usd: Annotated[float, Field(gt=0)] | None = Field(
         None, description="spend no more US dollars than this each time; for api"
     )
+    prices: Path | None = Field(
+        None,
+        description="YAML file with what more models cost, in US dollars per million tokens: "
+        "MODEL: {input: 0.15, output: 0.6}",
+    )
 
     @model_validator(mode="after")
     def _has_server(self) -> Self:
         if self.provider == "api" and self.base_url is None:
             raise ValueError("provider api needs base_url")
         return self
+
+    def check(self, made: Sequence[Path] = ()) -> None:
+        """Look at the prices, if there are any."""
+        super().check(made)
+        if self.prices is not None:
+            from sense.llms.budget import read_prices  # here, for YAML is slow to load
+
+            read_prices(self.prices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,11 +203,17 @@ def _batch(config: AskingConfig) -> Sequence[Provider]:  # noqa: ARG001
 
 def _api(config: AskingConfig) -> Sequence[Provider]:
     from sense.llms.api import ApiProvider, ApiSettings  # here, for batch files need no HTTP client
-    from sense.llms.budget import Caps
+    from sense.llms.budget import Caps, read_prices
 
     assert config.base_url is not None
     caps = Caps(max_requests=config.max_requests, max_tokens=config.max_tokens, max_usd=config.max_usd)
-    settings = ApiSettings(base_url=config.base_url, caps=caps)
+    settings = ApiSettings(
+        base_url=config.base_url,
+        caps=caps,
+        prices=read_prices(config.prices),
+        concurrency=config.concurrency,
+        timeout_s=config.request_timeout_s,
+    )
     return (ApiProvider(settings, rng=random.Random(config.seed)),)
 
 

@@ -1,4 +1,4 @@
-"""What the next round is going to use and cost, before anything is sent."""
+"""What the next round is going to use and cost, before anything is sent, and what the replies have cost."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sense.llms.batch_files import Request
+from sense.llms.batch_files import Reply, Request
 from sense.progress import say
+from sense.strong.asking import AskingConfig
 
 # Of a reply, as the requests ask for it or as the demo's replies have it; what a model thinks comes on top.
 DATABASE_TOKENS = 2_800
@@ -20,7 +21,10 @@ def tokens_written(request: Request) -> int:
 
 
 def estimate(
-    requests: Sequence[Request], *, tokens_of_reply: Callable[[Request], int] = tokens_written
+    requests: Sequence[Request],
+    config: AskingConfig,
+    *,
+    tokens_of_reply: Callable[[Request], int] = tokens_written,
 ) -> dict[str, Any]:
     """Say and return how many requests there are, and about how many tokens and US dollars they take."""
     from sense.llms.budget import (
@@ -29,7 +33,7 @@ def estimate(
         read_prices,
     )  # here, for YAML is slow to load
 
-    prices = read_prices()
+    prices = read_prices(config.prices)
     likely = estimate_cost([replace(each, max_tokens=tokens_of_reply(each)) for each in requests], prices)
     most = estimate_cost(requests, prices)
     say(
@@ -55,3 +59,19 @@ def estimate(
         "most_completion_tokens": most.completion_tokens,
         "most_usd": most.usd,
     }
+
+
+def used(replies: Sequence[Reply], config: AskingConfig) -> dict[str, Any]:
+    """Return the tokens that the server counted for these replies, and their price, None where none is known.
+
+    What was paid for tries that brought no reply is not in it.
+    """
+    from sense.llms.budget import read_prices  # here, for YAML is slow to load
+
+    prompts = sum(reply.prompt_tokens for reply in replies)
+    completions = sum(reply.completion_tokens for reply in replies)
+    price = read_prices(config.prices).get(config.model)
+    usd = None
+    if price and prompts + completions:
+        usd = price.usd(prompts, completions) * (1 - price.batch_discount * (config.provider == "batch"))
+    return {"prompt_tokens": prompts, "completion_tokens": completions, "usd": usd and round(usd, 6)}

@@ -21,7 +21,7 @@ from sense.rundir import RunDir
 from sense.stage import Outcome
 from sense.strong.asking import AWAITED, Asked, ask, what_to_do
 from sense.strong.decontaminate import HeldOut
-from sense.strong.estimate import estimate
+from sense.strong.estimate import estimate, used
 from sense.strong.plans import LATER_SLOTS, plan_of
 from sense.strong.rounds import Progress
 from sense.strong.settings import PlanConfig
@@ -55,7 +55,12 @@ def run(config: Config, run_dir: RunDir) -> Outcome:
 
 
 def _progress(config: Config, replies: Mapping[str, Reply]) -> Progress:
-    return Progress(replies=replies, model=config.model, temperature=config.temperature)
+    return Progress(
+        replies=replies,
+        model=config.model,
+        temperature=config.temperature,
+        reply_tokens=config.reply_tokens,
+    )
 
 
 def _write(progress: Progress, run_dir: RunDir) -> None:
@@ -80,12 +85,11 @@ def _outcome(config: Config, run_dir: RunDir, asked: Asked, *, progress: Progres
         "databases": len(progress.databases) + len(progress.own),
         "questions": len(progress.items),
         "by_level_asked": dict(Counter(item["level"] for item in progress.items)),
-        "prompt_tokens": sum(reply.prompt_tokens for reply in answered),
-        "completion_tokens": sum(reply.completion_tokens for reply in answered),
+        **used(answered, config),
         **progress.report,
     }
     if config.dry_run:
-        summary["next_round"] = estimate(awaited)
+        summary["next_round"] = estimate(awaited, config)
     if config.show_requests and awaited:
         summary["to_be_sent"] = "\n" + requests_text(run_dir / AWAITED)
     if config.dry_run:

@@ -27,13 +27,12 @@ from sense.records import Agreement, Judgement, Message, Question
 from sense.rundir import RunDir
 from sense.stage import InputPath, Outcome, is_made
 from sense.strong.asking import Answer, Asked, AskingConfig, answer, ask, what_to_do
-from sense.strong.estimate import estimate
+from sense.strong.estimate import estimate, used
 from sense.strong.shown_to_judge import Showing
 from sense.strong.written import Unreadable
 
 MAX_ROWS = 10_000  # of a result; more are not worth the wait
 MAX_REASON_CHARS = 500  # a sentence is asked for
-MAX_TOKENS_OF_REPLY = 2_000  # room for a model that thinks first
 LIKELY_TOKENS_OF_REPLY = 80
 
 
@@ -44,13 +43,17 @@ class Config(AskingConfig):
     split: str = Field("train", description="question file of the folder, without .json")
     values: bool = Field(True, description="show example values of columns and the first rows of the result")
     temperature: Annotated[float, Field(ge=0, le=2)] = Field(0.0, description="sampling temperature")
+    reply_tokens: Annotated[int, Field(ge=1)] = Field(
+        2_000, description="a reply is cut after so many tokens; room for a model that thinks first"
+    )
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
         10.0, description="seconds that a query may run"
     )
     workers: Annotated[int, Field(ge=0)] = Field(0, description="processes that run queries; 0: one a core")
 
     def check(self, made: Sequence[Path] = ()) -> None:
-        """Look at the questions and their databases."""
+        """Look at the questions, their databases and the prices."""
+        super().check(made)
         if not is_made(self.data, made):
             spider.check_split(self.data, self.split)
 
@@ -111,7 +114,7 @@ def _answer(
     replies: Mapping[str, Reply], name: int | str, messages: Sequence[Message], *, config: Config
 ) -> Answer[_Opinion]:
     make = partial(
-        make_request, model=config.model, temperature=config.temperature, max_tokens=MAX_TOKENS_OF_REPLY
+        make_request, model=config.model, temperature=config.temperature, max_tokens=config.reply_tokens
     )
     return answer(replies, f"judge/{name}", messages, make=make, read=parse_opinion)
 
@@ -147,11 +150,10 @@ def _outcome(
         "failed": sum(request.custom_id in asked.failed for request in awaited),
         "malformed": malformed,
         "verdicts": {str(verdict): counts[verdict] for verdict in Agreement},
-        "prompt_tokens": sum(reply.prompt_tokens for reply in answered),
-        "completion_tokens": sum(reply.completion_tokens for reply in answered),
+        **used(answered, config),
     }
     if config.dry_run:
-        summary["next_round"] = estimate(awaited, tokens_of_reply=lambda _: LIKELY_TOKENS_OF_REPLY)
+        summary["next_round"] = estimate(awaited, config, tokens_of_reply=lambda _: LIKELY_TOKENS_OF_REPLY)
         return Outcome(summary=summary, complete=False)
     if awaited:
         return Outcome(summary=summary, shortfall=what_to_do(config, run_dir, len(awaited)), complete=False)

@@ -12,8 +12,6 @@ from sense.strong.own_database import OwnDatabase
 from sense.strong.slots import LaterSlots
 from sense.strong.written import SynthDatabase, Unreadable
 
-MAX_TOKENS_OF_REPLY = 16_000
-
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
@@ -26,6 +24,7 @@ class Progress:
     replies: Mapping[str, Reply]
     model: str
     temperature: float
+    reply_tokens: int
     requests: list[Request] = field(default_factory=list)
     databases: list[SynthDatabase] = field(default_factory=list)
     own: list[OwnDatabase] = field(default_factory=list)
@@ -43,7 +42,7 @@ class Progress:
             messages,
             model=self.model,
             temperature=self.temperature,
-            max_tokens=MAX_TOKENS_OF_REPLY,
+            max_tokens=self.reply_tokens,
         )
 
     def ask(self, name: str, messages: Sequence[Message]) -> Request:

@@ -120,7 +120,8 @@ class PlanConfig(AskingConfig):
         return self
 
     def check(self, made: Sequence[Path] = ()) -> None:
-        """Look at the user's databases, for the columns that are to stay private, and at benchmarks."""
+        """Look at prices, the user's databases, for the columns that are to stay private, and benchmarks."""
+        super().check(made)
         if self.db and not any(is_made(path, made) for path in self.db):
             self.read_own()
         for path in self.against:

@@ -53,12 +53,14 @@ def check_taken(engines: Collection[EngineName], given: Collection[str]) -> None
             raise ValueError(f"{name} is for engine {takers}, not for {' and '.join(sorted(engines))}")
 
 
-def check_prices(models: Iterable[WeakModel]) -> None:
-    """Raise ConfigError where the price of a server's model is not known."""
+def check_prices(models: Iterable[WeakModel], own: Path | None, *, needed: bool) -> None:
+    """Raise ConfigError where prices cannot be read, or one that is needed is not known."""
     from sense.llms import api  # here, for others need no HTTP client
     from sense.llms.budget import read_prices
 
-    api.check_prices([model.model for model in models if model.engine == "api"], read_prices())
+    prices = read_prices(own)
+    if needed:
+        api.check_prices([model.model for model in models if model.engine == "api"], prices)
 
 
 def check_private(models: Iterable[WeakModel], data: Path, db_ids: Iterable[str]) -> None:
@@ -132,6 +134,7 @@ class Sampling:
     dtype: Dtype
     concurrency: int
     caps: Caps
+    prices: Path | None
     replies: Mapping[str, Reply]
     seed: int
 
@@ -232,11 +235,13 @@ def _gguf(model: WeakModel, asked: Sampling, _: Sequence[Prompt]) -> Sampler:
 
 def _api(model: WeakModel, asked: Sampling, _: Sequence[Prompt]) -> Sampler:
     from sense.llms.api import ApiProvider, ApiSettings  # here, for others need no HTTP client
+    from sense.llms.budget import read_prices
 
     assert model.base_url is not None
     settings = ApiSettings(
         base_url=model.base_url,
         caps=asked.caps,
+        prices=read_prices(asked.prices),
         concurrency=asked.concurrency,
         max_reply_bytes=2**20 + BYTES_PER_TOKEN * asked.max_new_tokens * asked.samples,
         endpoint=ENDPOINTS[model.endpoint],
@@ -273,7 +278,7 @@ def _remote(model: WeakModel, asked: Sampling) -> RemoteSettings:
 
 ENGINES: dict[EngineName, Engine] = {
     "local": Engine(_check_weights, _local, ("batch", "dtype")),
-    "api": Engine(_check_server, _api, ("concurrency", "max_requests", "max_tokens", "max_usd")),
+    "api": Engine(_check_server, _api, ("concurrency", "max_requests", "max_tokens", "max_usd", "prices")),
     "vllm": Engine(_check_vllm, _vllm, ("dtype",)),
     "gguf": Engine(_check_gguf, _gguf),
     "batch": Engine(_check_nothing, _batch, ("replies",)),

@@ -55,7 +55,9 @@ class Config(StageConfig):
     """Settings of `sense sample`."""
 
     MAY_GROW: ClassVar[frozenset[str]] = frozenset({"replies"})
-    SPEED_ONLY: ClassVar[frozenset[str]] = frozenset({"concurrency", "max_requests", "max_tokens", "max_usd"})
+    SPEED_ONLY: ClassVar[frozenset[str]] = frozenset(
+        {"concurrency", "max_requests", "max_tokens", "max_usd", "prices"}
+    )
 
     model: ModelName | None = Field(
         None,
@@ -121,6 +123,11 @@ class Config(StageConfig):
     max_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="spend no more US dollars than this each time; for api"
     )
+    prices: Path | None = Field(
+        None,
+        description="YAML file with what more models cost, in US dollars per million tokens: "
+        "MODEL: {input: 0.15, output: 0.6}; for api",
+    )
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
@@ -156,8 +163,8 @@ class Config(StageConfig):
             if weak.prompt_format is not None:
                 format_of(weak.prompt_format)
             ENGINES[weak.engine].check(weak, made)
-        if self.max_usd is not None:
-            check_prices(self.weak_models().values())
+        if self.max_usd is not None or self.prices is not None:
+            check_prices(self.weak_models().values(), self.prices, needed=self.max_usd is not None)
         if not is_made(self.data, made):
             spider.check_split(self.data, self.split)
 
@@ -244,6 +251,7 @@ def _sampling(config: Config) -> Sampling:
         dtype=config.dtype,
         concurrency=config.concurrency,
         caps=Caps(max_requests=config.max_requests, max_tokens=config.max_tokens, max_usd=config.max_usd),
+        prices=config.prices,
         replies=read_sample_replies(config.replies),
         seed=config.seed,
     )
