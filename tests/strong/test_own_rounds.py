@@ -269,6 +269,11 @@ def test_many_tables_are_asked_about_in_parts(shop: Shop) -> None:
     assert all(f" {column} " in sent for column in shown)
 
 
+def test_a_reply_is_reckoned_by_the_questions_asked_for(shop: Shop) -> None:
+    outcome = shop.ask(dry_run=True, questions_per_database=5)
+    assert outcome.summary["next_round"]["completion_tokens"] == 5 * 110
+
+
 def test_a_dry_run_shows_word_for_word_what_would_be_sent(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,11 +14,16 @@ from sense.strong.asking import AskingConfig
 # Of a reply, as the requests ask for it or as the demo's replies have it; what a model thinks comes on top.
 DATABASE_TOKENS = 2_800
 QUESTIONS_TOKENS = 3_000
+QUESTION_TOKENS = 110  # of each where they are listed: strong-v1's have 334 characters with their JSON
+LISTED = re.compile(r"^\d+\. (?:easy|medium|hard|extra);", re.MULTILINE)
 
 
 def tokens_written(request: Request) -> int:
     """Guess the tokens of a reply that holds a database, or else questions."""
-    return DATABASE_TOKENS if request.custom_id.startswith("database-") else QUESTIONS_TOKENS
+    if request.custom_id.startswith("database-"):
+        return DATABASE_TOKENS
+    listed = sum(len(LISTED.findall(message.content)) for message in request.messages)
+    return listed * QUESTION_TOKENS or QUESTIONS_TOKENS
 
 
 def estimate(
