@@ -53,8 +53,8 @@ def estimate(
     else:
         dates = ", ".join(f"{model}: {prices[model].as_of}" for model in models)
         say(
-            f"dry run: about {likely.usd:.2f} USD, by batch files {likely.batch_usd:.2f}, at most "
-            f"{most.usd:.2f}; prices of {dates}: check before you rely on them"
+            f"dry run: about {_money(likely.usd)} USD, by batch files {_money(likely.batch_usd)}, at most "
+            f"{_money(most.usd)}; prices of {dates}: check before you rely on them"
         )
     return {
         "requests": len(requests),
@@ -65,6 +65,10 @@ def estimate(
         "most_completion_tokens": most.completion_tokens,
         "most_usd": most.usd,
     }
+
+
+def _money(usd: float | None) -> str:
+    return "unknown" if usd is None else f"{usd:.2f}" if usd >= 1 else f"{usd:.4f}"
 
 
 def used(replies: Sequence[Reply], config: AskingConfig) -> dict[str, Any]:
