@@ -304,6 +304,14 @@ def test_a_server_is_asked_for_what_is_missing_and_for_nothing_twice(
     assert (outcome.summary["prompt_tokens"], outcome.summary["completion_tokens"]) == (40, 20)
 
 
+def test_a_cap_in_dollars_without_a_price_is_refused_before_anything_is_written(
+    synthesize: Synthesize, server: Server, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="max_usd needs the price of 'mine'"):
+        synthesize(max_usd=1, **ONE | server.settings | {"model": "mine"})
+    assert server.asked == [] and not list(tmp_path.rglob("run.json"))
+
+
 def test_a_server_is_told_how_long_a_reply_may_be(synthesize: Synthesize, server: Server) -> None:
     synthesize(reply_tokens=77, **ONE | server.settings)
     assert {body["max_tokens"] for body in server.bodies} == {77}

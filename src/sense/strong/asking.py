@@ -85,12 +85,16 @@ class AskingConfig(StageConfig):
         return self
 
     def check(self, made: Sequence[Path] = ()) -> None:
-        """Look at the prices, if there are any."""
+        """Look at the prices, if there are any or one is needed."""
         super().check(made)
-        if self.prices is not None:
+        if self.prices is not None or self.max_usd is not None:
             from sense.llms.budget import read_prices  # here, for YAML is slow to load
 
-            read_prices(self.prices)
+            prices = read_prices(self.prices)
+            if self.provider == "api" and self.max_usd is not None:
+                from sense.llms.api import check_prices  # here, for batch files need no HTTP client
+
+                check_prices([self.model], prices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
